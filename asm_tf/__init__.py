@@ -1,0 +1,42 @@
+"""Action-sequence models: policy gradients through sequence models of the dynamics.
+
+Importing this package makes TensorFlow use Keras 2 (`tf-keras`), which TF-Agents
+is written for, and says clearly what is missing or came too late.
+"""
+
+import importlib.util
+import os
+import sys
+
+
+def _require_keras_2():
+  if 'tensorflow' in sys.modules and os.environ.get('TF_USE_LEGACY_KERAS') != '1':
+    keras = sys.modules['tensorflow'].__dict__.get('keras')
+    loaded = getattr(keras, '_tfll_keras_version', None)
+    if loaded not in (None, 'keras_2'):
+      raise ImportError(
+          'tf.keras was used before asm_tf was imported, so TensorFlow has loaded Keras 3, '
+          'which TF-Agents cannot use. Import asm_tf first, or set TF_USE_LEGACY_KERAS=1.')
+  os.environ['TF_USE_LEGACY_KERAS'] = '1'
+
+
+def _require_packages():
+  for module, remedy in (
+      ('tensorflow', 'pip install -r requirements.txt'),
+      ('tf_keras', 'pip install -r requirements.txt'),
+      ('tf_agents', 'pip install --no-deps tf-agents==0.19.0'),
+  ):
+    if importlib.util.find_spec(module) is None:
+      raise ImportError(f'{module} is not installed: run `{remedy}` (the README has the set-up).')
+
+
+def _silence_gym():
+  """TF-Agents imports gym, which prints a banner about its own end of life."""
+  if importlib.util.find_spec('gym_notices'):
+    from gym_notices import notices
+    notices.notices.clear()
+
+
+_require_packages()
+_require_keras_2()
+_silence_gym()

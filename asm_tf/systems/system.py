@@ -1,0 +1,139 @@
+"""A finite-horizon control problem as pure differentiable TensorFlow.
+
+    s_{t+1} = step(s_t, a_t, t),   r_t = reward(s_t, a_t, t),   t = 0 .. H-1
+
+with s_0 given, a_t in [-1, 1]^m, and the return J = sum_t r_t. Every function
+takes any leading shape [...]: a batch [B] during a roll-out, a whole sequence
+[B, H] when the rewards of a trajectory are summed at once. `t` is an integer
+step, a scalar or a tensor that broadcasts against the leading shape.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.errors import UserError
+
+
+class System:
+  """Base class; a system sets the class attributes and writes two functions.
+
+  Attributes:
+    start: s_0, a sequence of n numbers.
+    state_bounds: n pairs (low, high); the state is clipped to them.
+    control_bounds: m pairs (low, high); [-1, 1] is rescaled to them.
+    duration: the problem's length T in its own unit of time; dt = T / H.
+      A system with a fixed dt overrides `dt` instead.
+  """
+
+  start = ()
+  state_bounds = ()
+  control_bounds = ()
+  duration = None
+
+  def __init__(self, horizon, dtype=tf.float32, process_noise=0.0, distractors=0):
+    """Builds the system for one horizon.
+
+    Args:
+      horizon: H, the number of steps, at least 2.
+      dtype: tf.float32 or tf.float64.
+      process_noise: standard deviation, in state units, of the Gaussian noise
+        that a step adds to each state when it is given `noise`.
+      distractors: number of extra state dimensions, standard normal at every
+        step, that nothing depends on.
+
+    Raises:
+      UserError: for an argument out of range.
+    """
+    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 2:
+      raise UserError(f'horizon is {horizon!r}: give a whole number of steps, at least 2.')
+    if process_noise < 0:
+      raise UserError(f'process_noise is {process_noise}: give a standard deviation, at least 0.')
+    if distractors < 0:
+      raise UserError(f'distractors is {distractors}: give a number of dimensions, at least 0.')
+    self.horizon = horizon
+    self.dtype = tf.as_dtype(dtype)
+    self.process_noise = process_noise
+    self.distractors = distractors
+    self._state_low, self._state_high = np.array(self.state_bounds, np.float64).T
+    self._control_low, self._control_high = np.array(self.control_bounds, np.float64).T
+
+  @property
+  def name(self):
+    return type(self).__name__
+
+  @property
+  def state_size(self):
+    """n, the distractors included."""
+    return len(self.start) + self.distractors
+
+  @property
+  def action_size(self):
+    """m."""
+    return len(self.control_bounds)
+
+  @property
+  def dt(self):
+    """Length of one step in the system's unit of time."""
+    return self.duration / self.horizon
+
+  @property
+  def is_stochastic(self):
+    return self.process_noise > 0 or self.distractors > 0
+
+  @property
+  def state_low(self):
+    """[n] lower bounds, -inf where there is none."""
+    return np.concatenate([self._state_low, np.full(self.distractors, -np.inf)])
+
+  @property
+  def state_high(self):
+    """[n] upper bounds, inf where there is none."""
+    return np.concatenate([self._state_high, np.full(self.distractors, np.inf)])
+
+  def initial_state(self, batch_size):
+    """s_0, [batch_size, n]; the distractors start at 0."""
+    start = np.concatenate([self.start, np.zeros(self.distractors)])
+    return tf.tile(tf.constant(start, self.dtype)[None], [batch_size, 1])
+
+  def step(self, state, action, t, noise=None):
+    """One step of the dynamics.
+
+    Args:
+      state: [..., n].
+      action: [..., m] in [-1, 1].
+      t: integer step, broadcastable to [...].
+      noise: [..., n] standard normal draws, or None for the noiseless step.
+
+    Returns:
+      [..., n], the next state.
+    """
+    core, distractors = self._split(state)
+    core = self._transition(core, action, t)
+    if noise is not None:
+      core_noise, distractors = self._split(noise)
+      core += self.process_noise * core_noise
+    low, high = self._constant(self._state_low), self._constant(self._state_high)
+    return tf.concat([tf.clip_by_value(core, low, high), distractors], -1)
+
+  def reward(self, state, action, t):
+    """r_t, [...], of being in `state` [..., n] at t and taking `action` [..., m]."""
+    return self._reward(self._split(state)[0], action, t)
+
+  def control(self, action):
+    """The action [..., m] in [-1, 1], rescaled to the control's bounds."""
+    low, high = self._constant(self._control_low), self._constant(self._control_high)
+    return low + (action + 1) / 2 * (high - low)
+
+  def _transition(self, state, action, t):
+    """The next state before clipping; `state` holds no distractors."""
+    raise NotImplementedError
+
+  def _reward(self, state, action, t):
+    raise NotImplementedError
+
+  def _split(self, state):
+    size = len(self.start)
+    return state[..., :size], state[..., size:]
+
+  def _constant(self, value):
+    return tf.constant(value, self.dtype)
