@@ -1,0 +1,56 @@
+"""Normalised scores: 0 is the uniform random policy, 1 the optimum at the same horizon.
+
+The numbers stand in `optima.json` beside this module, made by `python -m launch.solve`.
+They describe the systems with their default constructor arguments, without noise and
+distractors.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+import numpy as np
+
+TABLE = pathlib.Path(__file__).with_name('optima.json')
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """What a return is measured against.
+
+  Attributes:
+    random: mean return of the uniform random policy.
+    random_se: standard error of that mean.
+    optimal: the best known return of the noiseless system.
+    actions: [H, m] in [-1, 1], the sequence that has it (float64).
+    robust_optimal: the best return that plain gradient ascent finds, where the optimum
+      is so fragile that it lies out of its reach (HIVTreatment at H = 20), else None.
+  """
+  random: float
+  random_se: float
+  optimal: float
+  actions: np.ndarray
+  robust_optimal: float | None = None
+
+
+def reference(system_name, horizon):
+  """The stored `Reference` of a system at a horizon, or None where there is none."""
+  row = read_table().get(system_name, {}).get(str(horizon))
+  if row is None:
+    return None
+  return Reference(row['random'], row['random_se'], row['optimal'],
+                   np.array(row['actions'], np.float64), row.get('robust_optimal'))
+
+
+def normalised_score(returns, reference):
+  """(J - random) / (optimal - random) of a number or an array of returns J."""
+  return (returns - reference.random) / (reference.optimal - reference.random)
+
+
+@functools.cache
+def read_table():
+  """{system: {str(H): row}} as stored."""
+  if not TABLE.exists():
+    return {}
+  return json.loads(TABLE.read_text())['systems']

@@ -1,0 +1,23 @@
+"""How the project's pictures look: plain axes, colours that differ in grey as well."""
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colour-blind safe palette, ordered so that neighbours differ in lightness.
+COLOURS = ('#000000', '#D55E00', '#0072B2', '#E69F00', '#56B4E9')
+MARKERS = ('o', 's', '^', 'D', 'v')
+REFERENCE = {'linestyle': (0, (4, 2)), 'linewidth': 1.2, 'zorder': 1}
+
+_RC = {'font.size': 9, 'axes.titlesize': 10, 'legend.fontsize': 8, 'legend.frameon': False}
+
+
+def new_figure(rows, width=6.4, row_height=1.7):
+  """An empty figure and its `rows` axes, which share the x axis; no global state."""
+  with mpl.rc_context(_RC):
+    figure = Figure(figsize=(width, 0.7 + rows * row_height), dpi=150, layout='constrained')
+    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+  for axis in axes:
+    axis.spines[['top', 'right']].set_visible(False)
+    axis.grid(alpha=0.25, linewidth=0.5)
+    axis.margins(x=0.01)
+  return figure, axes

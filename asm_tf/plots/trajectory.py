@@ -1,0 +1,101 @@
+"""A trajectory against time, with the optimal one behind it."""
+
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.plots import style
+
+# What the states and controls are called: (states, controls). Several names make several
+# panels; one name for several dimensions puts them into one panel as numbered lines.
+NAMES = {
+    'CancerTreatment': (['tumour density'], ['drug strength']),
+    'Bioreactor': (['bacteria'], ['feeding rate']),
+    'MouldFungicide': (['mould'], ['fungicide']),
+    'Bacteria': (['bacteria'], ['nutrient']),
+    'Harvest': (['population'], ['harvest rate']),
+    'InvasivePlant': (['patch radius'], ['share removed']),
+    'HIVTreatment': (['uninfected cells', 'infected cells', 'virus'],
+                     ['infection let through']),
+    'TimberHarvest': (['timber rate'], ['share re-invested']),
+    'ToyCreditAssignment': (['stored action', 'distractor'], ['action']),
+    'OneBounce': (['position', 'velocity', 'wall', 'goal'], ['push']),
+    'DoublePendulum': (['inner angle', 'inner velocity', 'outer angle', 'outer velocity'],
+                       ['push']),
+}
+MAX_LINES = len(style.COLOURS)
+
+
+def draw_trajectory(system, states, actions, optimal=None):
+  """Draws states and controls against time.
+
+  Args:
+    system: the `System`; controls are drawn in its units, time is t dt.
+    states: [H+1, n], array-like; distractors are left out.
+    actions: [H, m] in [-1, 1].
+    optimal: (states, actions) of the same shapes, drawn dashed behind, or None.
+
+  Returns:
+    A `matplotlib.figure.Figure` without a window; `figure.savefig(path)` writes it.
+  """
+  size = len(system.start)
+  state_names, control_names = NAMES.get(
+      system.name, ([f'state {i + 1}' for i in range(size)], ['control']))
+  times = np.arange(system.horizon + 1) * system.dt
+  figure, axes = style.new_figure(len(state_names) + len(control_names))
+  runs = [(states, actions, False)] + ([] if optimal is None else [(*optimal, True)])
+  for run_states, run_actions, is_reference in runs:
+    columns = np.asarray(run_states)[:, :size]
+    controls = system.control(tf.cast(run_actions, system.dtype)).numpy()
+    for axis, group in zip(axes, _groups(columns, len(state_names))):
+      _draw_lines(axis, times, group, is_reference)
+    _draw_steps(axes[-1], times, controls, is_reference)
+  for axis, name in zip(axes, state_names + control_names):
+    axis.set_ylabel(name)
+  axes[-1].set_xlabel('time')
+  axes[0].set_title(f'{system.name}, H = {system.horizon}', loc='left')
+  _label(axes, size > len(state_names), optimal is not None)
+  return figure
+
+
+def _groups(columns, panels):
+  """[H+1, n] split into the panels: one column each, or all in one."""
+  if panels == 1:
+    return [columns[:, :MAX_LINES]]
+  return [columns[:, i:i + 1] for i in range(panels)]
+
+
+def _draw_lines(axis, times, values, is_reference):
+  every = max(1, len(times) // 10)
+  for i, column in enumerate(values.T):
+    colour = style.COLOURS[i]
+    if is_reference:
+      axis.plot(times, column, color=colour, alpha=0.6, **style.REFERENCE)
+    else:
+      axis.plot(times, column, color=colour, linewidth=1.6, marker=style.MARKERS[i],
+                markersize=3.5, markevery=(i, every), zorder=2)
+
+
+def _draw_steps(axis, times, values, is_reference):
+  """A control holds from one step to the next."""
+  middle = (times[1:] + times[:-1]) / 2
+  every = max(1, len(times) // 10)
+  for i, column in enumerate(values.T[:MAX_LINES]):
+    colour = style.COLOURS[i]
+    if is_reference:
+      axis.stairs(column, times, baseline=None, color=colour, alpha=0.6, **style.REFERENCE)
+    else:
+      axis.stairs(column, times, baseline=None, color=colour, linewidth=1.6, zorder=2)
+      axis.plot(middle[i::every], column[i::every], color=colour, marker=style.MARKERS[i],
+                markersize=3.5, linestyle='', zorder=2)
+
+
+def _label(axes, several, has_reference):
+  handles, labels = [], []
+  if several:
+    handles += axes[0].get_lines()[:MAX_LINES]
+    labels += [str(i + 1) for i in range(len(handles))]
+  if has_reference:
+    handles += [axes[0].get_lines()[0], axes[0].get_lines()[-1]][several:]
+    labels += ['this run', 'optimal'][several:]
+  if handles:
+    axes[0].figure.legend(handles, labels, loc='outside upper right', ncols=len(handles))

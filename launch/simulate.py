@@ -1,0 +1,167 @@
+"""Rolls a system out under given actions, scores it and draws it.
+
+    python -m launch.simulate --system=CancerTreatment --horizon=20 --actions=optimal
+    python -m launch.simulate --system=HIVTreatment --horizon=20 --actions=FILE.json \\
+        --out=trajectory.json --plot=trajectory.png
+
+--out holds {"system", "horizon", "actions" [H][m], "states" [H+1][n], "rewards" [H],
+"return", "gradient" [H][m] of the return with respect to the actions}; it may be
+given back as --actions.
+"""
+
+import json
+import os
+import pathlib
+
+from launch import command_line
+
+from absl import flags
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.environments import scores
+from asm_tf.errors import UserError
+from asm_tf.plots.trajectory import draw_trajectory
+from asm_tf.systems.registry import SYSTEMS
+from asm_tf.systems.rollout import return_and_gradient, simulate
+
+_SYSTEM = flags.DEFINE_string('system', None, f'One of {", ".join(SYSTEMS)}.', required=True)
+_HORIZON = flags.DEFINE_integer('horizon', 20, 'Number of steps H, at least 2.')
+_ACTIONS = flags.DEFINE_string(
+    'actions', 'random', 'FILE.json with a list [H][m] or a dict with "actions"; `random` '
+    '(uniform); `optimal` (the stored optimum); or a number in [-1, 1] for all actions.')
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of --actions=random.')
+_DTYPE = flags.DEFINE_enum('dtype', 'float64', ['float32', 'float64'], 'Precision.')
+_OUT = flags.DEFINE_string('out', None, 'JSON file for states, rewards, return and gradient.')
+_PLOT = flags.DEFINE_string(
+    'plot', None, 'PNG file for the picture (default: beside --out, or <system>-<H>.png here).')
+
+
+def main():
+  system = build_system(_SYSTEM.value, _HORIZON.value, _DTYPE.value)
+  reference = scores.reference(system.name, system.horizon)
+  actions = read_actions(_ACTIONS.value, system, reference, _SEED.value)
+  out = pathlib.Path(_OUT.value) if _OUT.value else None
+  plot = _plot_path(_PLOT.value, out, system)
+  for flag, path in (('out', out), ('plot', plot)):
+    if path is not None:
+      require_writable(flag, path)
+
+  result = roll_out(system, actions)
+  _report(result['return'], reference)
+  if out is not None:
+    _write(out, lambda part: part.write_text(json.dumps(result)))
+    print(f'trajectory: {out}')
+  figure = draw_trajectory(system, result['states'], actions, _optimal(system, reference))
+  _write(plot, lambda part: figure.savefig(part, format='png'))
+  print(f'picture: {plot}')
+
+
+def build_system(name, horizon, dtype):
+  """The named `System`; `UserError` for an unknown name or a bad horizon."""
+  if name not in SYSTEMS:
+    raise UserError(f'--system={name} is unknown: choose one of {", ".join(SYSTEMS)}.')
+  return SYSTEMS[name](horizon, dtype=tf.as_dtype(dtype))
+
+
+def read_actions(source, system, reference, seed):
+  """Actions [H, m] in float64 from the value of --actions.
+
+  Raises:
+    UserError: where the source does not give H x m finite numbers in [-1, 1].
+  """
+  shape = (system.horizon, system.action_size)
+  if source == 'random':
+    return np.random.default_rng(seed).uniform(-1, 1, shape)
+  if source == 'optimal':
+    if reference is None:
+      raise UserError(f'no optimum is stored for {system.name} at H={system.horizon}: run python '
+                      f'-m launch.solve --system={system.name} --horizon={system.horizon} --save.')
+    return reference.actions
+  try:
+    actions = np.full(shape, float(source))
+  except ValueError:
+    actions = _from_file(source)
+  if actions.shape != shape:
+    raise UserError(f'--actions={source} has shape {list(actions.shape)}: {system.name} at '
+                    f'H={system.horizon} takes {list(shape)}, a list of H lists of m numbers.')
+  if not np.all(np.abs(actions) <= 1):  # False for NaN too
+    raise UserError(f'--actions={source} holds a value outside [-1, 1] or NaN: give actions in '
+                    '[-1, 1]; they are rescaled to the control\'s bounds.')
+  return actions
+
+
+def roll_out(system, actions):
+  """The content of --out: JSON-ready states, rewards, return and gradient."""
+  batch = tf.constant(actions[None], system.dtype)
+  states, rewards, gradient = (x[0].numpy() for x in return_and_gradient(system, batch))
+  return {'system': system.name, 'horizon': system.horizon, 'actions': actions.tolist(),
+          'states': states.tolist(), 'rewards': rewards.tolist(),
+          'return': float(rewards.sum()), 'gradient': gradient.tolist()}
+
+
+def require_writable(flag, path):
+  """Raises `UserError` unless the file at `path` can be written."""
+  if path.is_dir():
+    raise UserError(f'--{flag}={path} is a directory: give the path of a file.')
+  if not path.parent.is_dir():
+    raise UserError(f'--{flag}={path}: there is no directory {path.parent}; make it first.')
+  if not os.access(path if path.exists() else path.parent, os.W_OK):
+    raise UserError(f'--{flag}={path} can not be written: choose a path that you may write to.')
+
+
+def _from_file(source):
+  try:
+    content = json.loads(pathlib.Path(source).read_text())
+  except OSError as error:
+    raise UserError(f'--actions={source} can not be read ({error.strerror}): give a JSON file, '
+                    'random, optimal or a number.') from error
+  except ValueError as error:
+    raise UserError(f'--actions={source} is not JSON ({error}): write a list [H][m].') from error
+  if isinstance(content, dict):
+    if 'actions' not in content:
+      raise UserError(f'--actions={source} has no key "actions": add it or give a list [H][m].')
+    content = content['actions']
+  try:
+    return np.array(content, np.float64)
+  except (TypeError, ValueError) as error:
+    raise UserError(f'--actions={source} is not a table of numbers: write a list of H lists of '
+                    'm numbers.') from error
+
+
+def _plot_path(plot, out, system):
+  if plot:
+    return pathlib.Path(plot)
+  return out.with_suffix('.png') if out else pathlib.Path(f'{system.name}-{system.horizon}.png')
+
+
+def _optimal(system, reference):
+  """(states, actions) of the stored optimum, or None."""
+  if reference is None:
+    return None
+  states, _ = simulate(system, tf.constant(reference.actions[None], system.dtype))
+  return states[0].numpy(), reference.actions
+
+
+def _report(value, reference):
+  print(f'return: {value:.10g}')
+  if reference is None:
+    print('normalised score: unknown, no optimum is stored for this system and horizon')
+  else:
+    print(f'normalised score: {scores.normalised_score(value, reference):.4f} '
+          f'(random {reference.random:.4g}, optimal {reference.optimal:.6g})')
+
+
+def _write(path, write):
+  """Writes a file in one step, so that a stopped run leaves the old one whole."""
+  part = path.with_name(path.name + '.part')
+  try:
+    write(part)
+    os.replace(part, path)
+  except OSError as error:
+    raise UserError(f'{path} can not be written ({error.strerror}): choose another path.'
+                    ) from error
+
+
+if __name__ == '__main__':
+  command_line.run(main)

@@ -1,0 +1,136 @@
+"""Computes the ends of the normalised score: the optimum and the random policy's return.
+
+    python -m launch.solve --system=CancerTreatment --horizon=20,50
+    python -m launch.solve --system=all --horizon=20,50,100,200,500 --save
+    python -m launch.solve --show
+"""
+
+import json
+import os
+import sys
+
+from launch import command_line
+
+from absl import flags
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from asm_tf.environments import scores
+from asm_tf.errors import UserError
+from asm_tf.optimal_control import optimum as optimal_control
+from asm_tf.optimal_control.objective import rolled_out_return
+from asm_tf.optimal_control.random_policy import random_return
+from asm_tf.systems.registry import MYRIAD, SYSTEMS
+
+_SYSTEM = flags.DEFINE_string(
+    'system', 'all', 'Name of a system, or `all` for the eight Myriad systems.')
+_HORIZON = flags.DEFINE_list('horizon', ['20'], 'Steps H, one or several with commas between.')
+_SAVE = flags.DEFINE_bool(
+    'save', False, f'Write each result to {scores.TABLE.name} in the package as it is '
+    'found; a better optimum that is stored already stays.')
+_SHOW = flags.DEFINE_bool(
+    'show', False, 'Print the stored table as JSON, without the action sequences, and stop.')
+
+
+def main():
+  if _SHOW.value:
+    print(json.dumps(without_actions(scores.read_table()), indent=1))
+    return
+  names, horizons = _names(_SYSTEM.value), _horizons(_HORIZON.value)
+  previous = {}
+  cells = tqdm([(name, horizon) for name in names for horizon in horizons],
+               desc='solving', unit='system', disable=not sys.stderr.isatty())
+  for name, horizon in cells:
+    cells.set_postfix_str(f'{name} H={horizon}')
+    system = SYSTEMS[name](horizon, dtype=tf.float64)
+    row = solve_cell(system, previous.get(name))
+    previous[name] = row['actions']
+    tqdm.write(_describe(name, horizon, row), file=sys.stdout)
+    if _SAVE.value:
+      save_row(scores.TABLE, name, horizon, row)
+
+
+def solve_cell(system, warm_start):
+  """One row of the table: the optimum (from a shorter horizon's actions) and the random mean."""
+  best = optimal_control.solve(system, warm_start)
+  mean, error = random_return(system)
+  actions, value = rounded(system, best)
+  row = {'random': mean, 'random_se': error, 'optimal': value, 'method': best.method}
+  if best.robust is not None:
+    row['robust_optimal'] = best.robust
+  return row | {'actions': actions.tolist()}
+
+
+def rounded(system, best):
+  """The actions with the fewest decimals that keep the return to 1e-10, and that return."""
+  for decimals in (6, 9, 12, 15):
+    actions = np.round(best.actions, decimals)
+    value = rolled_out_return(system, actions)
+    if value >= best.value - 1e-10 * max(1, abs(best.value)):
+      return actions, value
+  return best.actions, best.value
+
+
+def save_row(path, name, horizon, row):
+  """Puts one row into the table, in one atomic step, unless the stored optimum is better."""
+  systems = json.loads(path.read_text())['systems'] if path.exists() else {}
+  stored = systems.setdefault(name, {}).get(str(horizon))
+  if stored is not None and stored['optimal'] >= row['optimal']:
+    kept = {key: stored[key] for key in ('optimal', 'method', 'robust_optimal', 'actions')
+            if key in stored}
+    row = row | kept
+  systems[name][str(horizon)] = row
+  part = path.with_name(path.name + '.part')
+  part.write_text(_as_json(systems))
+  os.replace(part, path)
+
+
+def without_actions(systems):
+  """The table's numbers only."""
+  return {name: {horizon: {key: value for key, value in row.items() if key != 'actions'}
+                 for horizon, row in rows.items()} for name, rows in systems.items()}
+
+
+def _as_json(systems):
+  """JSON with one line for each system and horizon."""
+  versions = {'tensorflow': tf.__version__, 'numpy': np.__version__,
+              'scipy': optimal_control.scipy.__version__,
+              'casadi': optimal_control.clip_patterns.casadi.__version__}
+  blocks = []
+  for name, rows in systems.items():
+    lines = [f'   "{horizon}": {json.dumps(rows[horizon])}' for horizon in sorted(rows, key=int)]
+    blocks.append(f'  "{name}": {{\n' + ',\n'.join(lines) + '\n  }')
+  return ('{\n "command": "python -m launch.solve --system=all --horizon=20,50,100,200,500 --save"'
+          f',\n "versions": {json.dumps(versions)},\n "systems": {{\n' + ',\n'.join(blocks)
+          + '\n }\n}\n')
+
+
+def _describe(name, horizon, row):
+  robust = row.get('robust_optimal')
+  return (f'{name} H={horizon}: optimal {row["optimal"]:.6f}'
+          + (f' (by gradient ascent alone {robust:.6f})' if robust is not None else '')
+          + f', random {row["random"]:.4f} +- {row["random_se"]:.4f} [{row["method"]}]')
+
+
+def _names(name):
+  if name == 'all':
+    return [system.__name__ for system in MYRIAD]
+  if name not in SYSTEMS:
+    raise UserError(f'--system={name} is unknown: choose all or one of {", ".join(SYSTEMS)}.')
+  return [name]
+
+
+def _horizons(values):
+  try:
+    horizons = sorted({int(value) for value in values})
+  except ValueError:
+    horizons = []
+  if not horizons or horizons[0] < 2:
+    raise UserError(f'--horizon={",".join(values)} is not understood: give whole numbers of '
+                    'steps, at least 2, with commas between, such as 20,50.')
+  return horizons
+
+
+if __name__ == '__main__':
+  command_line.run(main)
