@@ -25,24 +25,32 @@ from asm_tf.plots.trajectory import draw_trajectory
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.systems.rollout import return_and_gradient, simulate
 
-_SYSTEM = flags.DEFINE_string('system', None, f'One of {", ".join(SYSTEMS)}.', required=True)
-_HORIZON = flags.DEFINE_integer('horizon', 20, 'Number of steps H, at least 2.')
-_ACTIONS = flags.DEFINE_string(
-    'actions', 'random', 'FILE.json with a list [H][m] or a dict with "actions"; `random` '
-    '(uniform); `optimal` (the stored optimum); or a number in [-1, 1] for all actions.')
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of --actions=random.')
-_DTYPE = flags.DEFINE_enum('dtype', 'float64', ['float32', 'float64'], 'Precision.')
-_OUT = flags.DEFINE_string('out', None, 'JSON file for states, rewards, return and gradient.')
-_PLOT = flags.DEFINE_string(
-    'plot', None, 'PNG file for the picture (default: beside --out, or <system>-<H>.png here).')
+
+def define_flags():
+  flags.DEFINE_string('system', None, f'One of {", ".join(SYSTEMS)}.', required=True)
+  flags.DEFINE_integer('horizon', 20, 'Number of steps H, at least 2.')
+  flags.DEFINE_string(
+      'actions', 'random', 'FILE.json with a list [H][m] or a dict with "actions"; `random` '
+      '(uniform); `optimal` (the stored optimum); or a number in [-1, 1] for all actions.')
+  flags.DEFINE_integer('seed', 0, 'Seed of --actions=random.')
+  flags.DEFINE_enum('dtype', 'float64', ['float32', 'float64'], 'Precision.')
+  flags.DEFINE_string('out', None, 'JSON file for states, rewards, return and gradient.')
+  flags.DEFINE_string(
+      'plot', None, 'PNG file for the picture (default: beside --out, or <system>-<H>.png here).')
 
 
 def main():
-  system = build_system(_SYSTEM.value, _HORIZON.value, _DTYPE.value)
+  given = flags.FLAGS
+  run(given.system, given.horizon, given.actions, given.seed, given.dtype, given.out, given.plot)
+
+
+def run(system_name, horizon, source, seed=0, dtype='float64', out=None, plot=None):
+  """Does what the flags of the same names ask for; `source` is --actions."""
+  system = build_system(system_name, horizon, dtype)
   reference = scores.reference(system.name, system.horizon)
-  actions = read_actions(_ACTIONS.value, system, reference, _SEED.value)
-  out = pathlib.Path(_OUT.value) if _OUT.value else None
-  plot = _plot_path(_PLOT.value, out, system)
+  actions = read_actions(source, system, reference, seed)
+  out = pathlib.Path(out) if out else None
+  plot = _plot_path(plot, out, system)
   for flag, path in (('out', out), ('plot', plot)):
     if path is not None:
       require_writable(flag, path)
@@ -164,4 +172,5 @@ def _write(path, write):
 
 
 if __name__ == '__main__':
+  define_flags()
   command_line.run(main)

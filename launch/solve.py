@@ -23,31 +23,38 @@ from asm_tf.optimal_control.objective import rolled_out_return
 from asm_tf.optimal_control.random_policy import random_return
 from asm_tf.systems.registry import MYRIAD, SYSTEMS
 
-_SYSTEM = flags.DEFINE_string(
-    'system', 'all', 'Name of a system, or `all` for the eight Myriad systems.')
-_HORIZON = flags.DEFINE_list('horizon', ['20'], 'Steps H, one or several with commas between.')
-_SAVE = flags.DEFINE_bool(
-    'save', False, f'Write each result to {scores.TABLE.name} in the package as it is '
-    'found; a better optimum that is stored already stays.')
-_SHOW = flags.DEFINE_bool(
-    'show', False, 'Print the stored table as JSON, without the action sequences, and stop.')
+
+def define_flags():
+  flags.DEFINE_string(
+      'system', 'all', 'Name of a system, or `all` for the eight Myriad systems.')
+  flags.DEFINE_list('horizon', ['20'], 'Steps H, one or several with commas between.')
+  flags.DEFINE_bool(
+      'save', False, f'Write each result to {scores.TABLE.name} in the package as it is '
+      'found; a better optimum that is stored already stays.')
+  flags.DEFINE_bool(
+      'show', False, 'Print the stored table as JSON, without the action sequences, and stop.')
 
 
 def main():
-  if _SHOW.value:
+  given = flags.FLAGS
+  if given.show:
     print(json.dumps(without_actions(scores.read_table()), indent=1))
     return
-  names, horizons = _names(_SYSTEM.value), _horizons(_HORIZON.value)
-  previous = {}
+  run(_names(given.system), _horizons(given.horizon), given.save)
+
+
+def run(names, horizons, save):
+  """Solves and prints every name at every horizon, the shorter horizons first."""
+  solved = {name: dict(rows) for name, rows in scores.read_table().items()}
   cells = tqdm([(name, horizon) for name in names for horizon in horizons],
                desc='solving', unit='system', disable=not sys.stderr.isatty())
   for name, horizon in cells:
     cells.set_postfix_str(f'{name} H={horizon}')
     system = SYSTEMS[name](horizon, dtype=tf.float64)
-    row = solve_cell(system, previous.get(name))
-    previous[name] = row['actions']
+    row = solve_cell(system, _shorter(solved.get(name, {}), horizon))
+    solved.setdefault(name, {})[str(horizon)] = row
     tqdm.write(_describe(name, horizon, row), file=sys.stdout)
-    if _SAVE.value:
+    if save:
       save_row(scores.TABLE, name, horizon, row)
 
 
@@ -113,6 +120,12 @@ def _describe(name, horizon, row):
           + f', random {row["random"]:.4f} +- {row["random_se"]:.4f} [{row["method"]}]')
 
 
+def _shorter(rows, horizon):
+  """The actions of the next shorter horizon that is solved, or None."""
+  shorter = [int(h) for h in rows if int(h) < horizon]
+  return rows[str(max(shorter))]['actions'] if shorter else None
+
+
 def _names(name):
   if name == 'all':
     return [system.__name__ for system in MYRIAD]
@@ -133,4 +146,5 @@ def _horizons(values):
 
 
 if __name__ == '__main__':
+  define_flags()
   command_line.run(main)

@@ -8,7 +8,7 @@ COLOURS = ('#000000', '#D55E00', '#0072B2', '#E69F00', '#56B4E9')
 MARKERS = ('o', 's', '^', 'D', 'v')
 REFERENCE = {'linestyle': (0, (4, 2)), 'linewidth': 1.2, 'zorder': 1}
 
-_RC = {'font.size': 9, 'axes.titlesize': 10, 'legend.fontsize': 8, 'legend.frameon': False}
+_RC = {'font.size': 9, 'axes.titlesize': 10}
 
 
 def new_figure(rows, width=6.4, row_height=1.7):

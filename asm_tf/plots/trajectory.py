@@ -53,7 +53,7 @@ def draw_trajectory(system, states, actions, optimal=None):
     axis.set_ylabel(name)
   axes[-1].set_xlabel('time')
   axes[0].set_title(f'{system.name}, H = {system.horizon}', loc='left')
-  _label(axes, size > len(state_names), optimal is not None)
+  _label(axes, state_names, size, optimal is not None)
   return figure
 
 
@@ -89,13 +89,15 @@ def _draw_steps(axis, times, values, is_reference):
                 markersize=3.5, linestyle='', zorder=2)
 
 
-def _label(axes, several, has_reference):
-  handles, labels = [], []
-  if several:
-    handles += axes[0].get_lines()[:MAX_LINES]
-    labels += [str(i + 1) for i in range(len(handles))]
+def _label(axes, names, size, has_reference):
+  lines = axes[0].get_lines()
+  if size > len(names):
+    word = names[0].split()[0]
+    labelled = [(line, f'{word} {i + 1}') for i, line in enumerate(lines[:min(size, MAX_LINES)])]
+  else:
+    labelled = [(lines[0], 'this run')]
   if has_reference:
-    handles += [axes[0].get_lines()[0], axes[0].get_lines()[-1]][several:]
-    labels += ['this run', 'optimal'][several:]
-  if handles:
-    axes[0].figure.legend(handles, labels, loc='outside upper right', ncols=len(handles))
+    labelled.append((lines[-1], 'optimal'))
+  if len(labelled) > 1:
+    axes[0].figure.legend(*zip(*labelled), loc='outside upper right', ncols=len(labelled),
+                          fontsize=8, frameon=False)
