@@ -8,6 +8,7 @@ import os
 import sys
 
 from absl import app, flags
+import gin
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up notices
 
@@ -17,6 +18,33 @@ from asm_tf.errors import UserError  # pylint: disable=wrong-import-position
 def run(main):
   """Runs `main()` as an absl application; what it returns is the exit code."""
   app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
+
+
+def parse_gin(files, bindings):
+  """Reads gin files, then bindings; what is wrong with them is the user's input."""
+  for file in files:
+    if not os.path.isfile(file):
+      raise UserError(f'--gin_file={file} does not exist: give a file such as gin/myriad_lstm.gin.')
+  with_gin_errors(lambda: gin.parse_config_files_and_bindings(files, bindings))
+
+
+def with_gin_errors(call):
+  """Calls and returns `call()`; an error that gin raises becomes a `UserError`."""
+  try:
+    return call()
+  except (ValueError, TypeError, SyntaxError, OSError) as error:
+    if isinstance(error, OSError) or _is_from_gin(error):
+      raise UserError(f'the configuration is not valid: {error}. Mend the gin file or '
+                      '--gin_bindings.') from error
+    raise
+
+
+def _is_from_gin(error):
+  """True if the innermost frame that raised the error is gin's own."""
+  frame = error.__traceback__
+  while frame.tb_next is not None:
+    frame = frame.tb_next
+  return f'{os.sep}gin{os.sep}' in frame.tb_frame.f_code.co_filename
 
 
 def _parse(argv):

@@ -43,6 +43,14 @@ def reference(system_name, horizon):
                    np.array(row['actions'], np.float64), row.get('robust_optimal'))
 
 
+def reference_for(system):
+  """The stored `Reference` of a system, or None where it differs from the stored one."""
+  default = type(system)(system.horizon, dtype=system.dtype)
+  if {**vars(system), '_': 0} != {**vars(default), '_': 0}:
+    return None
+  return reference(system.name, system.horizon)
+
+
 def normalised_score(returns, reference):
   """(J - random) / (optimal - random) of a number or an array of returns J."""
   return (returns - reference.random) / (reference.optimal - reference.random)

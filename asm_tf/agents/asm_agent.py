@@ -1,0 +1,139 @@
+"""The action-sequence model policy gradient agent (paper, Algorithm 1)."""
+
+import collections
+
+import tensorflow as tf
+from tf_agents.agents import tf_agent
+
+from asm_tf.agents.updates import apply_if_finite
+from asm_tf.errors import UserError
+from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
+from asm_tf.models.running_moments import RunningMoments
+from asm_tf.policies.tf_policies import SquashedGaussianPolicy
+
+AsmLosses = collections.namedtuple('AsmLosses', (
+    'model_loss', 'model_gradient_norm', 'imagined_return', 'policy_entropy',
+    'policy_gradient_norm', 'skipped_updates'))
+
+
+class AsmAgent(tf_agent.TFAgent):
+  """Learns a world model and improves a policy through it.
+
+  One `train` call is one model update and, every `policy_interval` calls on
+  average, one policy update.
+  """
+
+  def __init__(self, time_step_spec, action_spec, *, world_model, actor, normalizer, reward,
+               model_optimizer, policy_optimizer, horizon, policy_interval=8,
+               policy_batch_size=16, entropy_constant=0.01, clip_norm=100.0,
+               scale_returns=True, seed=0):
+    """Builds the agent from its parts.
+
+    Args:
+      time_step_spec: TF-Agents time-step spec with observations [n+1].
+      action_spec: TF-Agents action spec, [m] in [-1, 1].
+      world_model: built `SequenceModel`.
+      actor: built `SquashedGaussianActor`.
+      normalizer: the `Normalizer` that both use.
+      reward: function (states [B, H, n], actions [B, H, m], t [H]) -> [B, H].
+      model_optimizer: Keras optimiser of the world model.
+      policy_optimizer: Keras optimiser of the actor.
+      horizon: H.
+      policy_interval: model updates a policy update, a positive number; a
+        fraction is met exactly on average.
+      policy_batch_size: imagined trajectories a policy update.
+      entropy_constant: weight of the policy's entropy at each step, in units of
+        the return scale.
+      clip_norm: largest norm of the policy gradient.
+      scale_returns: True counts returns in units of their running standard
+        deviation; False as they are, as in the paper.
+      seed: of exploration and imagination.
+    """
+    if policy_interval <= 0:
+      raise UserError(f'the policy interval is {policy_interval}: give a positive number.')
+    self._model = world_model
+    self._actor = actor
+    self._normalizer = normalizer
+    self._reward = reward
+    self._model_optimizer = model_optimizer
+    self._policy_optimizer = policy_optimizer
+    self._horizon = horizon
+    self._policy_interval = policy_interval
+    self._policy_batch_size = policy_batch_size
+    self._entropy_constant = entropy_constant
+    self._clip_norm = clip_norm
+    self._return_moments = RunningMoments(1) if scale_returns else None
+    self._exploration = tf.random.Generator.from_seed((seed, 1), alg='philox')
+    self._imagination = tf.random.Generator.from_seed((seed, 2), alg='philox')
+    self._losses = AsmLosses(*(tf.Variable(0.0, trainable=False, name=name)
+                               for name in AsmLosses._fields))
+    for optimizer, module in ((model_optimizer, world_model), (policy_optimizer, actor)):
+      optimizer.build(module.trainable_variables)
+    super().__init__(
+        time_step_spec, action_spec,
+        policy=SquashedGaussianPolicy(time_step_spec, action_spec, actor),
+        collect_policy=SquashedGaussianPolicy(
+            time_step_spec, action_spec, actor, self._exploration),
+        train_sequence_length=horizon + 1,
+        train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
+
+  def observe(self, episodes):
+    """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
+    self._normalizer.update(episodes.observation[..., :-1])
+    if self._return_moments is not None:
+      self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
+
+  def losses(self):
+    """{name: scalar} of the last updates."""
+    return self._losses._asdict()
+
+  def _train(self, experience, weights=None):
+    states = experience.observation[..., :-1]
+    self._update_model(states, experience.action[:, :-1], weights)
+    self.train_step_counter.assign_add(1)
+    tf.cond(self._policy_update_is_due(),
+            lambda: self._update_policy(states[:self._policy_batch_size, 0]), lambda: None)
+    return tf_agent.LossInfo(
+        loss=tf.identity(self._losses.model_loss),
+        extra=AsmLosses(*(tf.identity(value) for value in self._losses)))
+
+  def _policy_update_is_due(self):
+    done = tf.cast(self.train_step_counter, tf.float64)
+    return tf.floor(done / self._policy_interval) > tf.floor((done - 1) / self._policy_interval)
+
+  def _loss(self, experience, weights=None, training=False):
+    loss = self._model_loss(experience.observation[..., :-1], experience.action[:, :-1], weights)
+    return tf_agent.LossInfo(loss, ())
+
+  def _model_loss(self, states, actions, weights):
+    """Mean squared error of the predicted states, in units of their spread."""
+    predicted = self._model.predict_teacher_forced(states, actions)
+    error = self._normalizer.normalize(predicted) - self._normalizer.normalize(states[:, 1:])
+    squares = tf.reduce_mean(error**2, [1, 2])  # [B]
+    return tf.reduce_mean(squares if weights is None else weights * squares)
+
+  def _update_model(self, states, actions, weights):
+    variables = self._model.trainable_variables
+    with tf.GradientTape() as tape:
+      loss = self._model_loss(states, actions, weights)
+    norm, applied = apply_if_finite(
+        self._model_optimizer, tape.gradient(loss, variables), variables)
+    self._record(applied, model_loss=loss, model_gradient_norm=norm)
+
+  def _update_policy(self, initial_state):
+    shape = [initial_state.shape[0], self._horizon, self.action_spec.shape[0]]
+    scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
+    imagined = open_loop_policy_gradient(
+        self._model, self._reward, self._actor, initial_state,
+        self._imagination.normal(shape, dtype=initial_state.dtype), scale,
+        self._entropy_constant)
+    norm, applied = apply_if_finite(
+        self._policy_optimizer, [-gradient for gradient in imagined.gradients],
+        self._actor.trainable_variables, self._clip_norm)
+    self._record(applied, imagined_return=tf.reduce_mean(imagined.returns),
+                 policy_entropy=imagined.entropy, policy_gradient_norm=norm)
+
+  def _record(self, applied, **values):
+    self._losses.skipped_updates.assign_add(tf.where(applied, 0.0, 1.0))
+    for name, value in values.items():
+      getattr(self._losses, name).assign(tf.cast(value, tf.float32))

@@ -1,0 +1,56 @@
+"""An `AsmAgent` from a system and a few numbers: what a gin file configures."""
+
+import tensorflow as tf
+
+from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.errors import UserError
+from asm_tf.models.lstm import LSTM
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+
+
+def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, world_model=LSTM,
+                   actor=SquashedGaussianActor, model_learning_rate=1e-3,
+                   policy_learning_rate=1e-3, policy_period=16, policy_batch_size=16,
+                   entropy_constant=0.01, normalize=True):
+  """Builds the agent of Algorithm 1.
+
+  Args:
+    system: `System`, whose reward the agent may differentiate.
+    time_step_spec: of the environment.
+    action_spec: of the environment.
+    model_period: environment steps a model update, so that `policy_period` can be
+      met (the paper's replay ratio 2).
+    seed: of exploration and imagination; the weights follow TensorFlow's own seed.
+    world_model: class of `SequenceModel`.
+    actor: class of actor.
+    model_learning_rate: of Adam.
+    policy_learning_rate: of Adam.
+    policy_period: environment steps a policy update (the paper's replay ratio 16).
+    policy_batch_size: imagined trajectories a policy update.
+    entropy_constant: weight of the policy's entropy.
+    normalize: scale states, time and returns by their running moments; False
+      follows the paper to the letter.
+  """
+  normalizer = Normalizer(system.state_size, system.horizon, normalize)
+  return AsmAgent(
+      time_step_spec, action_spec,
+      world_model=world_model(normalizer, system.state_size, system.action_size),
+      actor=actor(normalizer, system.state_size, system.action_size),
+      normalizer=normalizer,
+      reward=system.reward,
+      model_optimizer=_adam('model_learning_rate', model_learning_rate),
+      policy_optimizer=_adam('policy_learning_rate', policy_learning_rate),
+      horizon=system.horizon,
+      policy_interval=policy_period / model_period,
+      policy_batch_size=policy_batch_size,
+      entropy_constant=entropy_constant,
+      scale_returns=normalize,
+      seed=seed)
+
+
+def _adam(name, learning_rate):
+  if not learning_rate > 0:
+    raise UserError(f'{name} is {learning_rate}: give a positive number.')
+  # The whole update is compiled; Keras need not compile each variable's apart.
+  return tf.keras.optimizers.Adam(learning_rate, jit_compile=False)

@@ -1,0 +1,29 @@
+"""Optimiser steps that a non-finite gradient cannot spoil."""
+
+import tensorflow as tf
+
+
+def apply_if_finite(optimizer, gradients, variables, clip_norm=None):
+  """Applies the gradients unless one is not finite.
+
+  Clipping by the global norm alone would turn an infinite gradient into NaN.
+
+  Args:
+    optimizer: built Keras optimiser.
+    gradients: one tensor a variable (to descend).
+    variables: what they update.
+    clip_norm: largest global norm, or None.
+
+  Returns:
+    The global norm before clipping, and whether the update was applied.
+  """
+  norm = tf.linalg.global_norm(gradients)
+  finite = tf.math.is_finite(norm)
+  if clip_norm is not None:
+    gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, use_norm=norm)
+
+  def apply():
+    optimizer.apply_gradients(zip(gradients, variables))
+    return True
+
+  return norm, tf.cond(finite, apply, lambda: False)

@@ -1,0 +1,106 @@
+"""The open-loop policy gradient through a world model (paper, Definition 2).
+
+    J(theta) = sum_t r(s_t, a_t, t),   a_t = pi_theta(stop(s_t), eps_t),   s_{1:H} = g(s_0, a)
+
+The policy's inputs carry no gradient, so two passes suffice: one roll-out
+without a tape gives the states; then all actions are recomputed at once and the
+model is differentiated once, over the whole sequence, in parallel in time where
+its architecture allows.
+"""
+
+import collections
+
+import tensorflow as tf
+
+from asm_tf.policies.squashed_gaussian import squash, squashed_entropy
+
+Imagined = collections.namedtuple('Imagined', 'returns entropy gradients')
+
+
+def roll_out(model, actor, initial_state, noise):
+  """States that a policy visits in a world model.
+
+  Args:
+    model: `SequenceModel`.
+    actor: `SquashedGaussianActor`.
+    initial_state: [B, n].
+    noise: [B, H, m] standard normal draws.
+
+  Returns:
+    [B, H, n], s_0 .. s_{H-1}: what the policy sees. Differentiable (the
+    closed-loop route) unless the caller stops it.
+  """
+  horizon = noise.shape[1]
+  noise = tf.transpose(noise, [1, 0, 2])  # [H, B, m]
+
+  def body(t, state, carry, states):
+    states = states.write(t, state)
+    action = squash(*actor(state, t), noise[t])
+    state, carry = model.step(carry, action, t)
+    return t + 1, state, carry, states
+
+  states = tf.TensorArray(initial_state.dtype, horizon, element_shape=initial_state.shape)
+  *_, states = tf.while_loop(
+      lambda t, *_: t < horizon, body,
+      (0, initial_state, model.start(initial_state, horizon), states),
+      maximum_iterations=horizon)
+  return tf.transpose(states.stack(), [1, 0, 2])
+
+
+def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
+                              return_scale=1.0, entropy_constant=0.0):
+  """Gradient of the mean imagined return and entropy bonus, by two passes.
+
+  The objective is E[J] / return_scale + entropy_constant E[sum_t H(pi(s_t, t))].
+
+  Args:
+    model: `SequenceModel`.
+    reward: function (states [B, H, n], actions [B, H, m], t [H]) -> [B, H].
+    actor: `SquashedGaussianActor`, whose trainable variables are theta.
+    initial_state: [B, n].
+    noise: [B, H, m] standard normal draws, fixed for both passes.
+    return_scale: positive scalar, the unit in which returns are counted.
+    entropy_constant: weight of the policy's entropy at each step.
+
+  Returns:
+    `Imagined`: returns [B], mean entropy per step (nats), and the gradients of
+    the objective (to ascend), one a trainable variable of the actor.
+
+  Raises:
+    ValueError: if the objective does not depend on a variable of the actor.
+  """
+  # The open loop: the states that the policy sees are constants (Appendix B).
+  states = tf.stop_gradient(roll_out(model, actor, initial_state, noise))
+  t = tf.range(noise.shape[1])
+  variables = actor.trainable_variables
+  with tf.GradientTape() as tape:
+    mean, log_std = actor(states, t)
+    actions = squash(mean, log_std, noise)
+    predicted = model(initial_state, actions)
+    visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
+    returns = tf.reduce_sum(reward(visited, actions, t), 1)
+    entropy = tf.reduce_sum(squashed_entropy(mean, log_std, noise), 1)
+    objective = tf.reduce_mean(returns / return_scale + entropy_constant * entropy)
+  gradients = tape.gradient(objective, variables)
+  for variable, gradient in zip(variables, gradients):
+    if gradient is None:
+      raise ValueError(f'the return does not depend on the policy variable {variable.name}.')
+  return Imagined(returns, tf.reduce_mean(entropy) / noise.shape[1], gradients)
+
+
+def sequential_policy_gradient(model, reward, actor, initial_state, noise):
+  """The same gradient by a tape through the sequential roll-out; slow, for reference.
+
+  Arguments as in `open_loop_policy_gradient`. Returns one gradient of the mean
+  return a trainable variable of the actor.
+  """
+  horizon = noise.shape[1]
+  with tf.GradientTape() as tape:
+    state, carry = initial_state, model.start(initial_state, horizon)
+    returns = tf.zeros(initial_state.shape[0], initial_state.dtype)
+    for t in range(horizon):
+      action = squash(*actor(tf.stop_gradient(state), t), noise[:, t])  # the open loop
+      returns += reward(state, action, t)
+      state, carry = model.step(carry, action, t)
+    objective = tf.reduce_mean(returns)
+  return tape.gradient(objective, actor.trainable_variables)

@@ -1,0 +1,46 @@
+"""Scales of the world: states to zero mean and unit variance, time to [-1, 1].
+
+States differ in scale by 10^4 between systems and time runs to 500; without
+this a policy saturates at its first update (DESIGN: normalisation).
+"""
+
+import tensorflow as tf
+
+from asm_tf.models.running_moments import RunningMoments
+
+
+class Normalizer(tf.Module):
+  """Streaming normalisation of states and time, shared by model and policy."""
+
+  def __init__(self, state_size, horizon, enabled=True, dtype=tf.float32):
+    """Builds the normaliser.
+
+    Args:
+      state_size: n.
+      horizon: H, the step that time is scaled by.
+      enabled: False passes states and time through unchanged, as in the paper.
+      dtype: of the running moments.
+    """
+    super().__init__(name='normalizer')
+    self._moments = RunningMoments(state_size, dtype)
+    self._horizon = horizon
+    self._enabled = enabled
+    self._dtype = dtype
+
+  def update(self, states):
+    """Takes in the states [..., n] of new episodes."""
+    if self._enabled:
+      self._moments.update(tf.reshape(states, [-1, states.shape[-1]]))
+
+  def normalize(self, states):
+    """States [..., n] in units of their spread."""
+    return (states - self._moments.mean) / self._moments.std if self._enabled else states
+
+  def denormalize(self, states):
+    """The inverse of `normalize`."""
+    return states * self._moments.std + self._moments.mean if self._enabled else states
+
+  def time(self, t):
+    """The time feature [..., 1] of the integer steps `t` [...]."""
+    t = tf.cast(t, self._dtype)[..., None]
+    return 2 * t / self._horizon - 1 if self._enabled else t

@@ -1,0 +1,41 @@
+"""Mean and variance of a stream, merged batch by batch (Chan et al., 1983)."""
+
+import tensorflow as tf
+
+
+class RunningMoments(tf.Module):
+  """Running mean and standard deviation of vectors of one size."""
+
+  def __init__(self, size, dtype=tf.float32, name='running_moments'):
+    super().__init__(name=name)
+    self._count = tf.Variable(0.0, trainable=False, dtype=dtype, name='count')
+    self._mean = tf.Variable(tf.zeros([size], dtype), trainable=False, name='mean')
+    self._squares = tf.Variable(tf.zeros([size], dtype), trainable=False, name='squares')
+
+  def update(self, values):
+    """Takes in `values`, [N, size]; vectors that are not finite are left out."""
+    finite = tf.reduce_all(tf.math.is_finite(values), -1, keepdims=True)  # [N, 1]
+    weights = tf.cast(finite, values.dtype)
+    values = tf.where(finite, values, tf.zeros_like(values))
+    count = tf.reduce_sum(weights)
+    mean = tf.math.divide_no_nan(tf.reduce_sum(values, 0), count)
+    squares = tf.reduce_sum(weights * (values - mean) ** 2, 0)
+    total = self._count + count
+    shift = mean - self._mean
+    self._squares.assign_add(
+        squares + tf.math.divide_no_nan(shift**2 * self._count * count, total))
+    self._mean.assign_add(tf.math.divide_no_nan(shift * count, total))
+    self._count.assign(total)
+
+  @property
+  def mean(self):
+    """[size]; 0 before the first update."""
+    return tf.convert_to_tensor(self._mean)
+
+  @property
+  def std(self):
+    """[size]; 1 where nothing has varied yet."""
+    variance = tf.math.divide_no_nan(self._squares, self._count)
+    varies = variance > 1e-12 * (1 + self._mean**2)
+    return tf.where(varies, tf.sqrt(tf.where(varies, variance, tf.ones_like(variance))),
+                    tf.ones_like(variance))

@@ -1,0 +1,46 @@
+"""The contract of every world model g: (s_0, a_0 .. a_{T-1}) -> s_1 .. s_T.
+
+A world model answers three questions and gives one answer: `call` predicts a
+whole sequence at once, `start` and `step` predict it one step at a time with a
+policy in the loop, `predict_teacher_forced` is what training compares with data.
+`call` equals the unrolled `step`, and no action reaches an earlier state.
+"""
+
+import tensorflow as tf
+
+
+class SequenceModel(tf.keras.Model):
+  """Base class of action-sequence, history-sequence and Markov models."""
+
+  def call(self, initial_state, actions):
+    """Predicts a trajectory; differentiable in the actions.
+
+    Args:
+      initial_state: [B, n], s_0.
+      actions: [B, T, m], a_0 .. a_{T-1}.
+
+    Returns:
+      [B, T, n], the predictions of s_1 .. s_T.
+    """
+    raise NotImplementedError
+
+  def start(self, initial_state, horizon):
+    """The carry (a nest of tensors) from which `step` goes on at t = 0.
+
+    Args:
+      initial_state: [B, n], s_0.
+      horizon: T, an upper bound of the number of steps to come.
+    """
+    raise NotImplementedError
+
+  def step(self, carry, action, t):
+    """Predicts one step: carry, action [B, m], scalar t -> s_{t+1} [B, n], carry."""
+    raise NotImplementedError
+
+  def predict_teacher_forced(self, states, actions):
+    """Predicts s_1 .. s_T, [B, T, n], from true states [B, T+1, n] and actions [B, T, m].
+
+    An action-sequence model sees the first state alone, which is this default;
+    Markov and history models are fed every true state.
+    """
+    return self(states[:, 0], actions)

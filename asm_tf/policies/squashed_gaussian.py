@@ -1,0 +1,65 @@
+"""A Gaussian policy squashed to [-1, 1] by tanh.
+
+    u = mu(s, t) + sigma(s, t) eps,   a = tanh(u),   eps ~ N(0, I)
+"""
+
+import math
+
+import tensorflow as tf
+
+LOG_STD_RANGE = (-5.0, 1.0)
+
+
+class SquashedGaussianActor(tf.keras.Model):
+  """MLP from the observation (state and time) to mu and log sigma (Appendix E)."""
+
+  def __init__(self, normalizer, state_size, action_size, hidden_sizes=(64, 64),
+               initial_std=0.5, dtype='float32'):
+    """Builds the actor and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time.
+      state_size: n.
+      action_size: m.
+      hidden_sizes: widths of the ReLU layers.
+      initial_std: sigma before training.
+      dtype: 'float32' or 'float64'.
+    """
+    super().__init__(name='actor', dtype=dtype)
+    self._normalizer = normalizer
+    low, high = LOG_STD_RANGE
+    position = 2 * (math.log(initial_std) - low) / (high - low) - 1
+    small = tf.keras.initializers.VarianceScaling(0.01)
+    self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype) for size in hidden_sizes]
+    self._mean = tf.keras.layers.Dense(action_size, kernel_initializer=small, dtype=dtype)
+    self._log_std = tf.keras.layers.Dense(
+        action_size, kernel_initializer=small, dtype=dtype,
+        bias_initializer=tf.keras.initializers.Constant(math.atanh(position)))
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1], tf.int32))
+
+  def call(self, state, t):
+    """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
+    time = tf.broadcast_to(self._normalizer.time(t), tf.concat([tf.shape(state)[:-1], [1]], 0))
+    x = tf.concat([self._normalizer.normalize(state), time], -1)
+    for layer in self._hidden:
+      x = layer(x)
+    low, high = LOG_STD_RANGE
+    log_std = low + (high - low) * (tf.tanh(self._log_std(x)) + 1) / 2
+    return self._mean(x), log_std
+
+
+def squash(mean, log_std, noise):
+  """The action tanh(mu + sigma eps), [..., m], of given draws eps."""
+  return tf.tanh(mean + tf.exp(log_std) * noise)
+
+
+def squashed_entropy(mean, log_std, noise):
+  """One-draw estimate [...] of the entropy of the squashed Gaussian, in nats.
+
+  The Gaussian's own entropy is exact; the log-Jacobian of tanh is taken at the
+  draw: H = sum(log sigma + log(2 pi e) / 2) + E[sum log(1 - tanh(u)^2)].
+  """
+  u = mean + tf.exp(log_std) * noise
+  log_jacobian = 2 * (math.log(2) - u - tf.math.softplus(-2 * u))
+  gaussian = log_std + 0.5 * math.log(2 * math.pi * math.e)
+  return tf.reduce_sum(gaussian + log_jacobian, -1)

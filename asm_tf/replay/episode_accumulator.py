@@ -1,0 +1,48 @@
+"""From a driver's steps to whole episodes."""
+
+import tensorflow as tf
+
+
+class EpisodeAccumulator(tf.Module):
+  """A driver observer that hands on each batch of episodes when it is complete.
+
+  An episode of H steps is H+1 rows: the last is the boundary row that TF-Agents'
+  drivers emit between episodes, and holds s_H.
+  """
+
+  def __init__(self, data_spec, batch_size, length, observers):
+    """Builds the accumulator.
+
+    Args:
+      data_spec: nest of TensorSpec of one time step.
+      batch_size: of the environment, whose copies run in lock-step.
+      length: rows an episode, H+1.
+      observers: functions of an episode batch, a nest of [batch_size, length, ...].
+    """
+    super().__init__(name='episode_accumulator')
+    self._length = length
+    self._observers = observers
+    self._row = tf.Variable(0, trainable=False, name='row')
+    self.episodes = tf.nest.map_structure(
+        lambda spec: tf.Variable(tf.zeros([length, batch_size, *spec.shape], spec.dtype),
+                                 trainable=False), data_spec)
+
+  def __call__(self, trajectory):
+    """Takes one time step, a nest of [batch_size, ...]."""
+    # The first row of an episode is always row 0, wherever the last one stopped.
+    row = tf.where(trajectory.is_first()[0], 0, self._row)
+    for variable, value in zip(tf.nest.flatten(self.episodes), tf.nest.flatten(trajectory)):
+      variable.scatter_nd_update([[row]], value[None])
+    self._row.assign(row + 1)
+    return tf.cond(row + 1 == self._length, self._hand_on, lambda: tf.constant(False))
+
+  def _hand_on(self):
+    episodes = self.latest()
+    for observe in self._observers:
+      observe(episodes)
+    return tf.constant(True)
+
+  def latest(self):
+    """The most recent episodes, a nest of [batch_size, length, ...]."""
+    return tf.nest.map_structure(
+        lambda x: tf.transpose(x, [1, 0, *range(2, len(x.shape))]), self.episodes)

@@ -1,0 +1,72 @@
+"""Replay of whole episodes behind TF-Agents' ReplayBuffer interface."""
+
+import tensorflow as tf
+from tf_agents.replay_buffers import replay_buffer, table
+from tf_agents.specs import tensor_spec
+
+
+class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
+  """A ring of fixed-length episodes, sampled uniformly with replacement.
+
+  An item is one episode, a nest of tensors [length, ...]. The generator that
+  samples is a checkpointed variable, so a resumed run draws what an uninterrupted
+  one would have drawn (TF-Agents' own buffers draw from stateful ops).
+  """
+
+  def __init__(self, data_spec, length, capacity, seed=0):
+    """Builds an empty buffer.
+
+    Args:
+      data_spec: nest of TensorSpec of one time step.
+      length: time steps an episode.
+      capacity: largest number of time steps kept; older episodes are overwritten.
+      seed: of the sampling.
+    """
+    episode_spec = tensor_spec.add_outer_dim(data_spec, length)
+    super().__init__(episode_spec, capacity=max(1, capacity // length))
+    self._length = length
+    self._table = table.Table(episode_spec, self.capacity)
+    self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name='added')
+    self._generator = tf.random.Generator.from_seed(seed, alg='philox')
+
+  def _num_frames(self):
+    return self._num_episodes() * self._length
+
+  def _num_episodes(self):
+    return tf.minimum(self._added, self.capacity)
+
+  def _add_batch(self, items):
+    """Adds episodes, a nest of [B, length, ...]."""
+    count = tf.shape(tf.nest.flatten(items)[0], tf.int64)[0]
+    rows = (self._added + tf.range(count)) % self.capacity
+    self._table.write(rows, items)
+    self._added.assign_add(count)
+
+  def _get_next(self, sample_batch_size, num_steps, time_stacked):
+    """Draws whole episodes: a nest of [sample_batch_size, length, ...]."""
+    if num_steps is not None or not time_stacked:
+      raise NotImplementedError('an item is a whole episode: leave num_steps and time_stacked.')
+    rows = self._generator.uniform(
+        [sample_batch_size or 1], maxval=self._num_episodes(), dtype=tf.int64)
+    episodes = self._table.read(rows)
+    if sample_batch_size is None:
+      episodes = tf.nest.map_structure(lambda x: x[0], episodes)
+    return episodes, ()
+
+  def _as_dataset(self, sample_batch_size, num_steps, sequence_preprocess_fn,
+                  num_parallel_calls):
+    if sequence_preprocess_fn is not None or num_parallel_calls not in (None, 1):
+      raise NotImplementedError('only plain, sequential sampling is reproducible.')
+    dataset = tf.data.experimental.Counter()
+    return dataset.map(lambda _: self._get_next(sample_batch_size, num_steps, True))
+
+  def _single_deterministic_pass_dataset(self, sample_batch_size, num_steps,
+                                         sequence_preprocess_fn, num_parallel_calls):
+    raise NotImplementedError('use gather_all for one pass over the episodes.')
+
+  def _gather_all(self):
+    """Every episode, oldest slot first: a nest of [episodes, length, ...]."""
+    return self._table.read(tf.range(self._num_episodes()))
+
+  def _clear(self):
+    self._added.assign(0)

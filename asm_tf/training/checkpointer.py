@@ -1,0 +1,54 @@
+"""Saving and restoring everything that shapes the future of a run."""
+
+import logging
+
+import tensorflow as tf
+
+from asm_tf.errors import UserError
+
+_KEPT = 2
+
+
+class Checkpointer:
+  """The last two checkpoints of a run, the older one in case the newer is torn."""
+
+  def __init__(self, trainer, path):
+    """Builds the checkpointer.
+
+    Args:
+      trainer: `Trainer`, a tf.Module that tracks all it needs.
+      path: folder of the checkpoints.
+    """
+    self._wall_seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
+    environment = tf.train.Checkpoint(**trainer.env.checkpoint_items())
+    self._checkpoint = tf.train.Checkpoint(
+        trainer=trainer, environment=environment, wall_seconds=self._wall_seconds)
+    self._trainer = trainer
+    self._manager = tf.train.CheckpointManager(self._checkpoint, str(path), max_to_keep=_KEPT)
+
+  def save(self, wall_seconds):
+    """Saves a checkpoint under the current number of environment steps."""
+    self._wall_seconds.assign(wall_seconds)
+    self._manager.save(checkpoint_number=self._trainer.env_steps)
+
+  def restore(self):
+    """Restores the newest whole checkpoint.
+
+    Returns:
+      Wall seconds spent so far, or None if there is no checkpoint.
+
+    Raises:
+      UserError: if there are checkpoints and none can be read.
+    """
+    paths = list(reversed(self._manager.checkpoints))
+    for path in paths:
+      try:
+        self._checkpoint.read(path).assert_existing_objects_matched()
+        return float(self._wall_seconds)
+      except (tf.errors.OpError, ValueError, AssertionError) as error:
+        logging.warning('checkpoint %s cannot be read (%s); trying the one before it.',
+                        path, str(error).split('\n', maxsplit=1)[0][:200])
+    if paths:
+      raise UserError(f'no checkpoint in {self._manager.directory} can be read: give another '
+                      '--root_dir to start afresh; this one is left as it is.')
+    return None

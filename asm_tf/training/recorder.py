@@ -1,0 +1,125 @@
+"""What a user sees of a run: rows, TensorBoard and a progress bar."""
+
+import io
+import sys
+import time
+
+import gin
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from asm_tf.environments import scores
+from asm_tf.plots.trajectory import draw_trajectory
+from asm_tf.systems.rollout import simulate
+
+# Columns of metrics.jsonl and their TensorBoard tags; TF-Agents' names where it has one.
+_TAGS = {
+    'return': 'Metrics/AverageReturn',
+    'normalised_score': 'Metrics/NormalisedScore',
+    'episode_length': 'Metrics/AverageEpisodeLength',
+    'collect_return': 'Metrics/AverageReturn',
+    'updates': 'Metrics/Updates',
+    'env_steps_per_second': 'RunTime/env_steps_per_sec',
+    'updates_per_second': 'RunTime/train_steps_per_sec',
+}
+_EVAL = ('return', 'normalised_score', 'episode_length')
+
+
+class Recorder:
+  """Writes each evaluation to metrics.jsonl, TensorBoard and the progress bar."""
+
+  def __init__(self, folder, system, num_env_steps, wall_seconds=0.0, env_steps=0):
+    """Opens the event files and the bar.
+
+    Args:
+      folder: `RunFolder`.
+      system: `System`.
+      num_env_steps: length of the run.
+      wall_seconds: spent before a resume.
+      env_steps: done before a resume.
+    """
+    self._folder = folder
+    self._system = system
+    self._reference = scores.reference_for(system)
+    self._optimal = None
+    if self._reference is not None:
+      actions = tf.constant(self._reference.actions[None], system.dtype)
+      self._optimal = simulate(system, actions)[0][0].numpy(), self._reference.actions
+    self._writers = {name: tf.summary.create_file_writer(str(folder.path / name))
+                     for name in ('train', 'eval')}
+    self._began = time.monotonic() - wall_seconds
+    self._last = (time.monotonic(), env_steps, None)
+    self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
+                     dynamic_ncols=True, disable=None if sys.stderr.isatty() else False,
+                     mininterval=0.5 if sys.stderr.isatty() else 10)
+
+  @property
+  def wall_seconds(self):
+    """Seconds of the run, those before a resume included."""
+    return time.monotonic() - self._began
+
+  def show_progress(self, env_steps):
+    self._bar.update(env_steps - self._bar.n)
+
+  def record(self, trainer, evaluation):
+    """Records one evaluation; returns its row."""
+    score = None
+    if self._reference is not None:
+      score = float(scores.normalised_score(evaluation.mean_return, self._reference))
+    row = {
+        'env_steps': trainer.env_steps, 'updates': trainer.updates,
+        'return': evaluation.mean_return, 'normalised_score': score,
+        'episode_length': len(evaluation.actions),
+        'collect_return': trainer.collect_return, **trainer.losses(),
+        **self._speeds(trainer), 'wall_seconds': self.wall_seconds}
+    row = {key: _finite(value) for key, value in row.items()}
+    self._folder.append_row(row)
+    self._write_summaries(row, evaluation)
+    if score is not None:
+      self._bar.set_postfix(score=f'{score:.4f}', refresh=False)
+    else:
+      self._bar.set_postfix({'return': f'{evaluation.mean_return:.5g}'}, refresh=False)
+    return row
+
+  def write_config(self):
+    """Puts the operative configuration beside the curves."""
+    self._folder.write_operative_config()
+    with self._writers['train'].as_default(step=0):
+      tf.summary.text('gin/operative_config', gin.markdown(gin.operative_config_str()))
+
+  def close(self):
+    self._bar.close()
+    for writer in self._writers.values():
+      writer.close()
+
+  def _speeds(self, trainer):
+    now, (then, steps, updates) = time.monotonic(), self._last
+    self._last = (now, trainer.env_steps, trainer.updates)
+    if updates is None:  # the first row after a start has nothing to compare with
+      return {'env_steps_per_second': None, 'updates_per_second': None}
+    return {'env_steps_per_second': (trainer.env_steps - steps) / (now - then),
+            'updates_per_second': (trainer.updates - updates) / (now - then)}
+
+  def _write_summaries(self, row, evaluation):
+    for name, writer in self._writers.items():
+      with writer.as_default(step=row['env_steps']):
+        for key, value in row.items():
+          if value is not None and key not in ('env_steps', 'wall_seconds') and (
+              (key in _EVAL) == (name == 'eval')):
+            tf.summary.scalar(_TAGS.get(key, f'Losses/{key}'), value)
+        if name == 'eval':
+          tf.summary.image('trajectory', self._picture(evaluation))
+      writer.flush()
+
+  def _picture(self, evaluation):
+    """The evaluated trajectory against the optimal one, [1, height, width, 4]."""
+    figure = draw_trajectory(self._system, evaluation.states, evaluation.actions, self._optimal)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=100)
+    return tf.image.decode_png(buffer.getvalue(), 4)[None]
+
+
+def _finite(value):
+  """JSON has no NaN: a number that is not finite becomes null."""
+  return value if value is None or np.isfinite(value) else None

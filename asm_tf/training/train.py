@@ -1,0 +1,101 @@
+"""One training run: collect, fit the model, improve the policy, evaluate, record."""
+
+import signal
+
+import tensorflow as tf
+from tf_agents.policies import policy_saver
+
+from asm_tf.errors import UserError
+from asm_tf.training.checkpointer import Checkpointer
+from asm_tf.training.evaluator import Evaluator
+from asm_tf.training.memory import keep_freed_memory
+from asm_tf.training.recorder import Recorder
+from asm_tf.training.run_folder import RunFolder
+from asm_tf.training.trainer import Trainer
+
+
+class Stopped(Exception):
+  """SIGTERM arrived and the run was saved."""
+
+
+def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
+          make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000):
+  """Trains an agent and leaves a run folder.
+
+  Args:
+    root_dir: the run's folder.
+    resume: go on with the run in the folder, if there is one.
+    system: class of `System`.
+    horizon: H.
+    num_env_steps: environment steps of the run, rounded up to whole episodes.
+    make_agent: see `Trainer`.
+    seed: of everything random.
+    make_trainer: class of trainer.
+    eval_interval: environment steps between evaluations.
+    checkpoint_interval: environment steps between checkpoints.
+
+  Returns:
+    The run's summary, a dict.
+
+  Raises:
+    UserError: for bad input, before anything is overwritten.
+    Stopped: after SIGTERM; the run can be resumed.
+  """
+  for name, value in (('num_env_steps', num_env_steps), ('eval_interval', eval_interval),
+                      ('checkpoint_interval', checkpoint_interval)):
+    if not value >= 1:
+      raise UserError(f'{name} is {value}: give a positive number of environment steps.')
+  keep_freed_memory()
+  tf.keras.utils.set_random_seed(seed)
+  system = system(horizon)
+  trainer = make_trainer(system, make_agent=make_agent, seed=seed)
+  evaluator = Evaluator(system, trainer.agent.policy, seed)
+  folder = RunFolder(root_dir, resume)
+  checkpointer = Checkpointer(trainer, folder.path / 'checkpoints')
+  wall_seconds = checkpointer.restore()
+  folder.truncate_rows(trainer.env_steps if wall_seconds is not None else -1)
+  recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps)
+  try:
+    _loop(trainer, evaluator, recorder, checkpointer, num_env_steps, eval_interval,
+          checkpoint_interval, is_new=wall_seconds is None)
+  finally:
+    recorder.close()
+  policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
+      str(folder.path / 'policy'))
+  return folder.write_summary(seed)
+
+
+def _loop(trainer, evaluator, recorder, checkpointer, num_env_steps, eval_interval,
+          checkpoint_interval, is_new):
+  stop = _StopSignal()
+  if is_new:
+    recorder.record(trainer, evaluator.evaluate())
+    recorder.write_config()
+  evaluated = saved = trainer.env_steps
+  while trainer.env_steps < num_env_steps or not trainer.is_between_episodes:
+    trainer.iterate()
+    steps = trainer.env_steps
+    recorder.show_progress(steps)
+    if stop.requested:
+      checkpointer.save(recorder.wall_seconds)
+      raise Stopped()
+    if not trainer.is_between_episodes:
+      continue
+    is_last = steps >= num_env_steps
+    if steps // eval_interval > evaluated // eval_interval or is_last:
+      recorder.record(trainer, evaluator.evaluate())
+      evaluated = steps
+    if steps // checkpoint_interval > saved // checkpoint_interval or is_last:
+      checkpointer.save(recorder.wall_seconds)
+      saved = steps
+
+
+class _StopSignal:
+  """Remembers that SIGTERM arrived, to be acted on between two iterations."""
+
+  def __init__(self):
+    self.requested = False
+    signal.signal(signal.SIGTERM, self._handle)
+
+  def _handle(self, *_):
+    self.requested = True

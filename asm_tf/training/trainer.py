@@ -1,0 +1,116 @@
+"""Collect, sample, update: the iteration of Algorithm 1 as one program."""
+
+import tensorflow as tf
+from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+
+from asm_tf.environments.system_environment import SystemEnvironment
+from asm_tf.errors import UserError
+from asm_tf.policies.tf_policies import UniformPolicy
+from asm_tf.replay.episode_accumulator import EpisodeAccumulator
+from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
+
+# Environment steps' worth of updates between two returns to Python: about a second.
+_CHUNK = 2000
+
+
+class Trainer(tf.Module):
+  """Owns environment, replay and counters, and trains an agent with them."""
+
+  def __init__(self, system, make_agent, seed, warmup_steps=1500, model_period=2,
+               batch_size=64, replay_capacity=1_000_000, jit_compile=True):
+    """Builds everything that a run checkpoints.
+
+    Args:
+      system: `System`.
+      make_agent: function (system, time_step_spec, action_spec, model_period, seed)
+        -> TFAgent, which may have `observe(episodes)`.
+      seed: of the run.
+      warmup_steps: environment steps with uniform random actions before the first
+        update, rounded up to whole episodes.
+      model_period: environment steps a `train` call of the agent, exact on average
+        (the paper's dynamics replay ratio 2).
+      batch_size: trajectories a `train` call.
+      replay_capacity: environment steps kept.
+      jit_compile: compile the agent's updates with XLA.
+    """
+    super().__init__(name='trainer')
+    for name, value, least in (('warmup_steps', warmup_steps, 1), ('batch_size', batch_size, 1),
+                               ('model_period', model_period, 1),
+                               ('replay_capacity', replay_capacity, system.horizon + 1)):
+      if value < least:
+        raise UserError(f'{name} is {value}: give at least {least}.')
+    self.system = system
+    self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
+    self._model_period = model_period
+    self._batch_size = batch_size
+    self._chunk = max(1, _CHUNK // system.horizon)
+
+    self.env = SystemEnvironment(system, seed=(seed, 3))
+    self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
+    self.agent = make_agent(system=system, time_step_spec=self.env.time_step_spec(),
+                            action_spec=self.env.action_spec(), model_period=model_period,
+                            seed=seed)
+    spec, rows = self.agent.collect_data_spec, system.horizon + 1
+    self._replay = EpisodeReplayBuffer(spec, rows, replay_capacity, seed=(seed, 5))
+    self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
+    self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
+    self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
+    accumulator = EpisodeAccumulator(spec, 1, rows, [self._observe, self._replay.add_batch])
+    self._driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
+    warmup_policy = UniformPolicy(
+        self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
+    self._warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
+    self._train = tf.function(self.agent.train, jit_compile=jit_compile)
+
+  @property
+  def env_steps(self):
+    return int(self._env_steps)
+
+  @property
+  def updates(self):
+    return int(self._updates)
+
+  @property
+  def collect_return(self):
+    """Return of the last collected episode."""
+    return float(self._collect_return)
+
+  def losses(self):
+    """{name: value} of the agent's last updates."""
+    return {name: float(value) for name, value in self.agent.losses().items()}
+
+  @property
+  def is_between_episodes(self):
+    """True when every update that the collected steps call for is done."""
+    return int(self._updates_due()) == 0
+
+  def iterate(self):
+    """Collects an episode unless updates are due, then does a chunk of updates."""
+    if self.env_steps < self._warmup_steps:
+      self._warm_up()
+    else:
+      self._collect_and_update()
+
+  @tf.function
+  def _warm_up(self):
+    self._warmup_driver.run()
+
+  @tf.function
+  def _collect_and_update(self):
+    if self._updates_due() <= 0:
+      self._driver.run()
+    for _ in tf.range(tf.minimum(self._updates_due(), self._chunk)):
+      experience, _ = self._replay.get_next(self._batch_size)
+      self._train(experience)
+      self._updates.assign_add(1)
+
+  def _updates_due(self):
+    """Updates that the steps after the warm-up call for, less those done."""
+    steps = tf.maximum(self._env_steps - self._warmup_steps, 0)
+    return steps // self._model_period - self._updates
+
+  def _observe(self, episodes):
+    if hasattr(self.agent, 'observe'):
+      self.agent.observe(episodes)
+    self._env_steps.assign_add(self.system.horizon)
+    self._collect_return.assign(tf.reduce_mean(tf.reduce_sum(episodes.reward[:, :-1], 1)))

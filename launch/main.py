@@ -1,0 +1,52 @@
+"""Trains an agent.
+
+    python -m launch.main --gin_file=gin/myriad_lstm.gin
+    python -m launch.main --gin_file=gin/myriad_lstm.gin --gin_bindings='HORIZON=100' \\
+        --gin_bindings='SYSTEM=@HIVTreatment' --root_dir=runs/hiv --seed=1
+"""
+
+import datetime
+import pathlib
+
+from launch import command_line
+
+from absl import flags
+import gin
+
+_GIN_FILE = flags.DEFINE_multi_string(
+    'gin_file', None, 'Configuration of the run, such as gin/myriad_lstm.gin; may be repeated.',
+    required=True)
+_GIN_BINDINGS = flags.DEFINE_multi_string(
+    'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
+_ROOT_DIR = flags.DEFINE_string(
+    'root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
+_SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0)
+_RESUME = flags.DEFINE_bool(
+    'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
+
+
+def main():
+  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.training.train import Stopped
+  command_line.parse_gin(_GIN_FILE.value, [*_GIN_BINDINGS.value, f'train.seed = {_SEED.value}'])
+  root_dir = _ROOT_DIR.value or _default_root_dir(_GIN_FILE.value[0])
+  try:
+    summary = command_line.with_gin_errors(
+        lambda: configurables.train(root_dir=root_dir, resume=_RESUME.value))
+  except Stopped:
+    print(f'stopped and saved; go on with --root_dir={root_dir} --resume.')
+    return 143
+  score = summary['normalised_score']
+  result = f'return {summary["return"]:.6g}' if score is None else f'score {score:.4f}'
+  print(f'{result} after {summary["env_steps"]} steps in {summary["wall_seconds"]:.0f} s; '
+        f'everything is in {root_dir}; look with: tensorboard --logdir={root_dir}')
+  return 0
+
+
+def _default_root_dir(gin_file):
+  time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
+  return f'runs/{pathlib.Path(gin_file).stem}-{time}'
+
+
+if __name__ == '__main__':
+  command_line.run(main)
