@@ -78,8 +78,7 @@ def test_one_bounce_over_the_first_action():
 
 # One step from a recorded state; the whole trajectory, where chaos multiplies the
 # recording's own tolerance of 1.4e-8.
-@pytest.mark.parametrize('length, one_step, whole', [(5, 1e-6, 3e-6), (20, 1e-5, 1e-4),
-                                                     (50, 1e-5, 2e-3)])
+@pytest.mark.parametrize('length, one_step, whole', [(5, 1e-6, 3e-6), (50, 1e-5, 2e-3)])
 def test_double_pendulum(length, one_step, whole):
   variant = load('DoublePendulum')['variants']['goal_from_scaled_action']
   case, = [case for case in variant['cases'] if case['length'] == length]
