@@ -127,7 +127,8 @@ def test_saving_keeps_a_better_optimum(tmp_path):
   path = tmp_path / 'optima.json'
   row = {'random': 0.0, 'random_se': 0.1, 'optimal': 2.0, 'method': 'first', 'actions': [[1.0]]}
   solve_command.save_row(path, 'System', 20, row)
-  solve_command.save_row(path, 'System', 20, row | {'optimal': 1.0, 'method': 'worse', 'random': 0.5})
+  worse = row | {'optimal': 1.0, 'method': 'worse', 'random': 0.5}
+  solve_command.save_row(path, 'System', 20, worse)
   solve_command.save_row(path, 'System', 50, row | {'optimal': 3.0})
   rows = json.loads(path.read_text())['systems']['System']
   assert rows['20'] == row | {'random': 0.5}

@@ -83,14 +83,16 @@ def test_double_pendulum(length, one_step, whole):
   variant = load('DoublePendulum')['variants']['goal_from_scaled_action']
   case, = [case for case in variant['cases'] if case['length'] == length]
   system = DoublePendulum(length, dtype=tf.float64, angle_scale=180.0)
-  step = tf.function(system.step)
+  step = tf.function(system.step, input_signature=[  # one graph for one step and for many
+      tf.TensorSpec([None, 4], tf.float64), tf.TensorSpec([None, 1], tf.float64),
+      tf.TensorSpec([None], tf.int32)])
   expected = recorded_states(case)
   actions = tf.constant(case['actions'], tf.float64)
   next_states = step(tf.constant(expected[:-1]), actions, tf.range(length)).numpy()
   np.testing.assert_allclose(next_states, expected[1:], rtol=one_step, atol=one_step)
-  states = [system.initial_state(1)[0]]
+  states = [system.initial_state(1)]
   for t in range(length):
-    states.append(step(states[-1], actions[t], tf.constant(t)))
-  np.testing.assert_allclose(states, expected, rtol=whole, atol=whole)
-  reward = system.reward(states[-2], actions[-1], length - 1)
+    states.append(step(states[-1], actions[t:t + 1], tf.constant([t])))
+  np.testing.assert_allclose(tf.concat(states, 0), expected, rtol=whole, atol=whole)
+  reward = system.reward(states[-2][0], actions[-1], length - 1)
   np.testing.assert_allclose(reward, case['return'], rtol=whole)
