@@ -1,8 +1,40 @@
 """The one exception that means "the user's input is at fault"."""
 
+import numbers
+
 
 class UserError(Exception):
   """Bad input. The message is one line: the cause, then the remedy.
 
   `launch/` prints it to stderr without a traceback and exits with code 2.
+
+  Attributes:
+    message: the line. `str` may hold more: gin adds lines about its call stack.
   """
+
+  def __init__(self, message):
+    super().__init__(message)
+    self.message = message
+
+
+def require_at_least(least, **values):
+  """Raises `UserError` unless every value is a whole number of at least `least`."""
+  for name, value in values.items():
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+      raise UserError(f'{name} is {value!r}: give a whole number, at least {least}.')
+
+
+def require_positive(**values):
+  """Raises `UserError` unless every value is a finite number above 0."""
+  for name, value in values.items():
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (
+        0 < value < float('inf')):
+      raise UserError(f'{name} is {value!r}: give a positive number.')
+
+
+def require_not_negative(**values):
+  """Raises `UserError` unless every value is a finite number of at least 0."""
+  for name, value in values.items():
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (
+        0 <= value < float('inf')):
+      raise UserError(f'{name} is {value!r}: give a number of at least 0.')

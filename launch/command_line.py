@@ -4,10 +4,13 @@
 traceback); 1 anything else; 143 stopped by SIGTERM after saving.
 """
 
+import logging as std_logging
 import os
+import re
 import sys
+import warnings
 
-from absl import app, flags
+from absl import app, flags, logging
 import gin
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up notices
@@ -17,6 +20,7 @@ from asm_tf.errors import UserError  # pylint: disable=wrong-import-position
 
 def run(main):
   """Runs `main()` as an absl application; what it returns is the exit code."""
+  _quieten()
   app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
 
 
@@ -25,7 +29,19 @@ def parse_gin(files, bindings):
   for file in files:
     if not os.path.isfile(file):
       raise UserError(f'--gin_file={file} does not exist: give a file such as gin/myriad_lstm.gin.')
-  with_gin_errors(lambda: gin.parse_config_files_and_bindings(files, bindings))
+  with_gin_errors(lambda: gin.parse_config_files_and_bindings(
+      files, None, finalize_config=False))
+  macros = set(_macros())
+  with_gin_errors(lambda: gin.parse_config(bindings))
+  unknown = sorted(set(_macros()) - macros)
+  if unknown:
+    raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
+                    f'these have {", ".join(sorted(macros))}.')
+
+
+def _macros():
+  """Names of the macros bound so far, such as HORIZON."""
+  return re.findall(r'^(\w+) = ', gin.config_str(), re.MULTILINE)
 
 
 def with_gin_errors(call):
@@ -55,6 +71,15 @@ def _parse(argv):
     sys.exit(2)
 
 
+def _quieten():
+  """Leaves the terminal to our own messages: libraries speak up at errors only."""
+  logging.set_verbosity(logging.ERROR)
+  warnings.simplefilter('ignore', SyntaxWarning)  # TF-Agents compares tuples by identity
+  ours = std_logging.getLogger('asm_tf')
+  ours.addHandler(std_logging.StreamHandler())
+  ours.propagate = False
+
+
 def _guarded(main, argv):
   if len(argv) > 1:
     _complain(f'unexpected argument {argv[1]!r}: every option is a flag (--helpshort lists them).')
@@ -62,7 +87,7 @@ def _guarded(main, argv):
   try:
     return main() or 0
   except UserError as error:
-    _complain(error)
+    _complain(error.message)
     return 2
 
 

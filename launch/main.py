@@ -33,9 +33,9 @@ def main():
   try:
     summary = command_line.with_gin_errors(
         lambda: configurables.train(root_dir=root_dir, resume=_RESUME.value))
-  except Stopped:
+  except Stopped as stopped:
     print(f'stopped and saved; go on with --root_dir={root_dir} --resume.')
-    return 143
+    return stopped.exit_code
   score = summary['normalised_score']
   result = f'return {summary["return"]:.6g}' if score is None else f'score {score:.4f}'
   print(f'{result} after {summary["env_steps"]} steps in {summary["wall_seconds"]:.0f} s; '

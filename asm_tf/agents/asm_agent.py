@@ -6,7 +6,7 @@ import tensorflow as tf
 from tf_agents.agents import tf_agent
 
 from asm_tf.agents.updates import apply_if_finite
-from asm_tf.errors import UserError
+from asm_tf.errors import require_at_least, require_not_negative, require_positive
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
@@ -49,8 +49,9 @@ class AsmAgent(tf_agent.TFAgent):
         deviation; False as they are, as in the paper.
       seed: of exploration and imagination.
     """
-    if policy_interval <= 0:
-      raise UserError(f'the policy interval is {policy_interval}: give a positive number.')
+    require_positive(policy_interval=policy_interval, clip_norm=clip_norm)
+    require_at_least(1, policy_batch_size=policy_batch_size)
+    require_not_negative(entropy_constant=entropy_constant)
     self._model = world_model
     self._actor = actor
     self._normalizer = normalizer

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.agents.asm_agent import AsmAgent
-from asm_tf.errors import UserError
+from asm_tf.errors import require_positive
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
@@ -32,6 +32,8 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
     normalize: scale states, time and returns by their running moments; False
       follows the paper to the letter.
   """
+  require_positive(model_learning_rate=model_learning_rate,
+                   policy_learning_rate=policy_learning_rate, policy_period=policy_period)
   normalizer = Normalizer(system.state_size, system.horizon, normalize)
   return AsmAgent(
       time_step_spec, action_spec,
@@ -39,8 +41,8 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       actor=actor(normalizer, system.state_size, system.action_size),
       normalizer=normalizer,
       reward=system.reward,
-      model_optimizer=_adam('model_learning_rate', model_learning_rate),
-      policy_optimizer=_adam('policy_learning_rate', policy_learning_rate),
+      model_optimizer=_adam(model_learning_rate),
+      policy_optimizer=_adam(policy_learning_rate),
       horizon=system.horizon,
       policy_interval=policy_period / model_period,
       policy_batch_size=policy_batch_size,
@@ -49,8 +51,6 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       seed=seed)
 
 
-def _adam(name, learning_rate):
-  if not learning_rate > 0:
-    raise UserError(f'{name} is {learning_rate}: give a positive number.')
+def _adam(learning_rate):
   # The whole update is compiled; Keras need not compile each variable's apart.
   return tf.keras.optimizers.Adam(learning_rate, jit_compile=False)

@@ -46,7 +46,7 @@ def reference(system_name, horizon):
 def reference_for(system):
   """The stored `Reference` of a system, or None where it differs from the stored one."""
   default = type(system)(system.horizon, dtype=system.dtype)
-  if {**vars(system), '_': 0} != {**vars(default), '_': 0}:
+  if repr(vars(system)) != repr(vars(default)):
     return None
   return reference(system.name, system.horizon)
 

@@ -29,11 +29,11 @@ class SquashedGaussianActor(tf.keras.Model):
     self._normalizer = normalizer
     low, high = LOG_STD_RANGE
     position = 2 * (math.log(initial_std) - low) / (high - low) - 1
-    small = tf.keras.initializers.VarianceScaling(0.01)
     self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype) for size in hidden_sizes]
-    self._mean = tf.keras.layers.Dense(action_size, kernel_initializer=small, dtype=dtype)
+    self._mean = tf.keras.layers.Dense(
+        action_size, kernel_initializer=tf.keras.initializers.VarianceScaling(0.01), dtype=dtype)
     self._log_std = tf.keras.layers.Dense(
-        action_size, kernel_initializer=small, dtype=dtype,
+        action_size, kernel_initializer=tf.keras.initializers.VarianceScaling(0.01), dtype=dtype,
         bias_initializer=tf.keras.initializers.Constant(math.atanh(position)))
     self(tf.zeros([1, state_size], dtype), tf.zeros([1], tf.int32))
 

@@ -11,7 +11,7 @@ step, a scalar or a tensor that broadcasts against the leading shape.
 import numpy as np
 import tensorflow as tf
 
-from asm_tf.errors import UserError
+from asm_tf.errors import require_at_least, require_not_negative
 
 
 class System:
@@ -44,12 +44,9 @@ class System:
     Raises:
       UserError: for an argument out of range.
     """
-    if isinstance(horizon, bool) or not isinstance(horizon, int) or horizon < 2:
-      raise UserError(f'horizon is {horizon!r}: give a whole number of steps, at least 2.')
-    if process_noise < 0:
-      raise UserError(f'process_noise is {process_noise}: give a standard deviation, at least 0.')
-    if distractors < 0:
-      raise UserError(f'distractors is {distractors}: give a number of dimensions, at least 0.')
+    require_at_least(2, horizon=horizon)
+    require_at_least(0, distractors=distractors)
+    require_not_negative(process_noise=process_noise)
     self.horizon = horizon
     self.dtype = tf.as_dtype(dtype)
     self.process_noise = process_noise

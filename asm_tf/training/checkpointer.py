@@ -1,11 +1,13 @@
 """Saving and restoring everything that shapes the future of a run."""
 
 import logging
+import pathlib
 
 import tensorflow as tf
 
 from asm_tf.errors import UserError
 
+_LOG = logging.getLogger('asm_tf')
 _KEPT = 2
 
 
@@ -40,14 +42,17 @@ class Checkpointer:
     Raises:
       UserError: if there are checkpoints and none can be read.
     """
-    paths = list(reversed(self._manager.checkpoints))
+    # The files themselves are asked, not the list of them, which may be torn too.
+    indices = pathlib.Path(self._manager.directory).glob('ckpt-*.index')
+    paths = sorted((str(index.with_suffix('')) for index in indices),
+                   key=lambda path: int(path.rsplit('-', 1)[1]), reverse=True)
     for path in paths:
       try:
         self._checkpoint.read(path).assert_existing_objects_matched()
         return float(self._wall_seconds)
       except (tf.errors.OpError, ValueError, AssertionError) as error:
-        logging.warning('checkpoint %s cannot be read (%s); trying the one before it.',
-                        path, str(error).split('\n', maxsplit=1)[0][:200])
+        _LOG.warning('checkpoint %s cannot be read (%s); trying the one before it.',
+                     path, str(error).split('\n', maxsplit=1)[0][:200])
     if paths:
       raise UserError(f'no checkpoint in {self._manager.directory} can be read: give another '
                       '--root_dir to start afresh; this one is left as it is.')

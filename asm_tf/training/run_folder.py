@@ -27,10 +27,10 @@ _EXTENDABLE = ('NUM_ENV_STEPS', 'train.num_env_steps')
 
 
 class RunFolder:
-  """The folder of one run; opening it refuses whatever would lose a result."""
+  """The folder of one run; it refuses whatever would lose a result."""
 
   def __init__(self, root_dir, resume):
-    """Opens or creates the folder.
+    """Looks at the folder, without touching it.
 
     Args:
       root_dir: path of the folder.
@@ -38,27 +38,32 @@ class RunFolder:
 
     Raises:
       UserError: if the folder holds a run that this one would overwrite or is not
-        the continuation of, or cannot be written.
+        the continuation of, or something else.
     """
     self.path = Path(root_dir)
-    config = self.path / 'config.gin'
-    if config.exists():
+    self._config = self.path / 'config.gin'
+    self._metrics = self.path / 'metrics.jsonl'
+    if self._config.exists():
       if not resume:
         raise UserError(f'{self.path} already holds a run: give another --root_dir, '
                         'or --resume to go on with it.')
-      self._check_same_run(config)
+      self._check_same_run()
+    elif self.path.exists() and not self.path.is_dir():
+      raise UserError(f'{self.path} is a file: give another --root_dir.')
     elif self.path.exists() and any(self.path.iterdir()):
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
+
+  def create(self):
+    """Makes the folder and writes config.gin; `UserError` if that is not possible."""
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      write_atomically(config, gin.config_str())
+      write_atomically(self._config, gin.config_str())
     except OSError as error:
       raise UserError(f'cannot write the run folder {self.path} ({error.strerror}): '
                       'give a --root_dir that can be written.') from error
-    self._metrics = self.path / 'metrics.jsonl'
 
-  def _check_same_run(self, config):
-    before, now = (_bindings(text) for text in (config.read_text(), gin.config_str()))
+  def _check_same_run(self):
+    before, now = (_bindings(text) for text in (self._config.read_text(), gin.config_str()))
     for key in sorted(before.keys() | now.keys()):
       if before.get(key) != now.get(key) and key not in _EXTENDABLE:
         raise UserError(

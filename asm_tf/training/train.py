@@ -1,11 +1,12 @@
 """One training run: collect, fit the model, improve the policy, evaluate, record."""
 
 import signal
+import warnings
 
 import tensorflow as tf
 from tf_agents.policies import policy_saver
 
-from asm_tf.errors import UserError
+from asm_tf.errors import require_at_least
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.memory import keep_freed_memory
@@ -15,7 +16,15 @@ from asm_tf.training.trainer import Trainer
 
 
 class Stopped(Exception):
-  """SIGTERM arrived and the run was saved."""
+  """A signal asked the run to stop, and it was saved.
+
+  Attributes:
+    exit_code: 128 + the signal's number, as shells have it.
+  """
+
+  def __init__(self, signal_number):
+    super().__init__()
+    self.exit_code = 128 + signal_number
 
 
 def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
@@ -39,18 +48,17 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
 
   Raises:
     UserError: for bad input, before anything is overwritten.
-    Stopped: after SIGTERM; the run can be resumed.
+    Stopped: after SIGTERM or Ctrl-C; the run can be resumed.
   """
-  for name, value in (('num_env_steps', num_env_steps), ('eval_interval', eval_interval),
-                      ('checkpoint_interval', checkpoint_interval)):
-    if not value >= 1:
-      raise UserError(f'{name} is {value}: give a positive number of environment steps.')
+  require_at_least(1, num_env_steps=num_env_steps, eval_interval=eval_interval,
+                   checkpoint_interval=checkpoint_interval)
+  folder = RunFolder(root_dir, resume)
   keep_freed_memory()
   tf.keras.utils.set_random_seed(seed)
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed)
   evaluator = Evaluator(system, trainer.agent.policy, seed)
-  folder = RunFolder(root_dir, resume)
+  folder.create()
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints')
   wall_seconds = checkpointer.restore()
   folder.truncate_rows(trainer.env_steps if wall_seconds is not None else -1)
@@ -60,8 +68,10 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
           checkpoint_interval, is_new=wall_seconds is None)
   finally:
     recorder.close()
-  policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
-      str(folder.path / 'policy'))
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
+    policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
+        str(folder.path / 'policy'))
   return folder.write_summary(seed)
 
 
@@ -76,9 +86,9 @@ def _loop(trainer, evaluator, recorder, checkpointer, num_env_steps, eval_interv
     trainer.iterate()
     steps = trainer.env_steps
     recorder.show_progress(steps)
-    if stop.requested:
+    if stop.signal_number is not None:
       checkpointer.save(recorder.wall_seconds)
-      raise Stopped()
+      raise Stopped(stop.signal_number)
     if not trainer.is_between_episodes:
       continue
     is_last = steps >= num_env_steps
@@ -91,11 +101,13 @@ def _loop(trainer, evaluator, recorder, checkpointer, num_env_steps, eval_interv
 
 
 class _StopSignal:
-  """Remembers that SIGTERM arrived, to be acted on between two iterations."""
+  """Remembers SIGTERM or Ctrl-C, to be acted on between two iterations."""
 
   def __init__(self):
-    self.requested = False
-    signal.signal(signal.SIGTERM, self._handle)
+    self.signal_number = None
+    for number in (signal.SIGTERM, signal.SIGINT):
+      signal.signal(number, self._handle)
 
-  def _handle(self, *_):
-    self.requested = True
+  def _handle(self, number, _):
+    self.signal_number = number
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C is final

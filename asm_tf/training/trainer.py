@@ -4,7 +4,7 @@ import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 
 from asm_tf.environments.system_environment import SystemEnvironment
-from asm_tf.errors import UserError
+from asm_tf.errors import require_at_least
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
@@ -34,11 +34,9 @@ class Trainer(tf.Module):
       jit_compile: compile the agent's updates with XLA.
     """
     super().__init__(name='trainer')
-    for name, value, least in (('warmup_steps', warmup_steps, 1), ('batch_size', batch_size, 1),
-                               ('model_period', model_period, 1),
-                               ('replay_capacity', replay_capacity, system.horizon + 1)):
-      if value < least:
-        raise UserError(f'{name} is {value}: give at least {least}.')
+    require_at_least(
+        1, warmup_steps=warmup_steps, model_period=model_period, batch_size=batch_size)
+    require_at_least(system.horizon + 1, replay_capacity=replay_capacity)
     self.system = system
     self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
