@@ -71,6 +71,27 @@ def _parse(argv):
     sys.exit(2)
 
 
+def require_writable(flag, path):
+  """Raises `UserError` unless the file at `path` can be written."""
+  if path.is_dir():
+    raise UserError(f'--{flag}={path} is a directory: give the path of a file.')
+  if not path.parent.is_dir():
+    raise UserError(f'--{flag}={path}: there is no directory {path.parent}; make it first.')
+  if not os.access(path if path.exists() else path.parent, os.W_OK):
+    raise UserError(f'--{flag}={path} can not be written: choose a path that you may write to.')
+
+
+def write_in_one_step(path, write):
+  """Writes a file in one step, so that a stopped run leaves the old one whole."""
+  part = path.with_name(path.name + '.part')
+  try:
+    write(part)
+    os.replace(part, path)
+  except OSError as error:
+    raise UserError(f'{path} can not be written ({error.strerror}): choose another path.'
+                    ) from error
+
+
 def _quieten():
   """Leaves the terminal to our own messages: libraries speak up at errors only."""
   logging.set_verbosity(logging.ERROR)

@@ -10,7 +10,6 @@ given back as --actions.
 """
 
 import json
-import os
 import pathlib
 
 from launch import command_line
@@ -23,7 +22,7 @@ from asm_tf.environments import scores
 from asm_tf.errors import UserError
 from asm_tf.plots.trajectory import draw_trajectory
 from asm_tf.systems.registry import SYSTEMS
-from asm_tf.systems.rollout import return_and_gradient, simulate
+from asm_tf.systems.rollout import return_and_gradient
 
 
 def define_flags():
@@ -53,15 +52,15 @@ def run(system_name, horizon, source, seed=0, dtype='float64', out=None, plot=No
   plot = _plot_path(plot, out, system)
   for flag, path in (('out', out), ('plot', plot)):
     if path is not None:
-      require_writable(flag, path)
+      command_line.require_writable(flag, path)
 
   result = roll_out(system, actions)
   _report(result['return'], reference)
   if out is not None:
-    _write(out, lambda part: part.write_text(json.dumps(result)))
+    command_line.write_in_one_step(out, lambda part: part.write_text(json.dumps(result)))
     print(f'trajectory: {out}')
-  figure = draw_trajectory(system, result['states'], actions, _optimal(system, reference))
-  _write(plot, lambda part: figure.savefig(part, format='png'))
+  figure = draw_trajectory(system, result['states'], actions, scores.optimal_trajectory(system))
+  command_line.write_in_one_step(plot, lambda part: figure.savefig(part, format='png'))
   print(f'picture: {plot}')
 
 
@@ -108,16 +107,6 @@ def roll_out(system, actions):
           'return': float(rewards.sum()), 'gradient': gradient.tolist()}
 
 
-def require_writable(flag, path):
-  """Raises `UserError` unless the file at `path` can be written."""
-  if path.is_dir():
-    raise UserError(f'--{flag}={path} is a directory: give the path of a file.')
-  if not path.parent.is_dir():
-    raise UserError(f'--{flag}={path}: there is no directory {path.parent}; make it first.')
-  if not os.access(path if path.exists() else path.parent, os.W_OK):
-    raise UserError(f'--{flag}={path} can not be written: choose a path that you may write to.')
-
-
 def _from_file(source):
   try:
     content = json.loads(pathlib.Path(source).read_text())
@@ -143,14 +132,6 @@ def _plot_path(plot, out, system):
   return out.with_suffix('.png') if out else pathlib.Path(f'{system.name}-{system.horizon}.png')
 
 
-def _optimal(system, reference):
-  """(states, actions) of the stored optimum, or None."""
-  if reference is None:
-    return None
-  states, _ = simulate(system, tf.constant(reference.actions[None], system.dtype))
-  return states[0].numpy(), reference.actions
-
-
 def _report(value, reference):
   print(f'return: {value:.10g}')
   if reference is None:
@@ -158,17 +139,6 @@ def _report(value, reference):
   else:
     print(f'normalised score: {scores.normalised_score(value, reference):.4f} '
           f'(random {reference.random:.4g}, optimal {reference.optimal:.6g})')
-
-
-def _write(path, write):
-  """Writes a file in one step, so that a stopped run leaves the old one whole."""
-  part = path.with_name(path.name + '.part')
-  try:
-    write(part)
-    os.replace(part, path)
-  except OSError as error:
-    raise UserError(f'{path} can not be written ({error.strerror}): choose another path.'
-                    ) from error
 
 
 if __name__ == '__main__':

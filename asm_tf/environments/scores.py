@@ -11,6 +11,9 @@ import json
 import pathlib
 
 import numpy as np
+import tensorflow as tf
+
+from asm_tf.systems.rollout import simulate
 
 TABLE = pathlib.Path(__file__).with_name('optima.json')
 
@@ -49,6 +52,15 @@ def reference_for(system):
   if repr(vars(system)) != repr(vars(default)):
     return None
   return reference(system.name, system.horizon)
+
+
+def optimal_trajectory(system):
+  """The stored optimum rolled out: (states [H+1, n], actions [H, m]), or None."""
+  best = reference_for(system)
+  if best is None:
+    return None
+  states, _ = simulate(system, tf.constant(best.actions[None], system.dtype))
+  return states[0].numpy(), best.actions
 
 
 def normalised_score(returns, reference):

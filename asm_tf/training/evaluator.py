@@ -17,14 +17,21 @@ _STOCHASTIC_EPISODES = 32
 class Evaluator:
   """Runs a policy for whole episodes: one where nothing is random, else 32."""
 
-  def __init__(self, system, policy, seed=0):
+  def __init__(self, system, make_policy, seed=0):
+    """Builds the evaluator.
+
+    Args:
+      system: `System`.
+      make_policy: function (time_step_spec, action_spec) -> TFPolicy.
+      seed: of the process noise, where the system has any.
+    """
     episodes = _STOCHASTIC_EPISODES if system.is_stochastic else 1
     env = SystemEnvironment(system, batch_size=episodes, seed=(seed, 6))
+    policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = policy.trajectory_spec
     self._accumulator = EpisodeAccumulator(spec, episodes, system.horizon + 1, [])
     self._driver = DynamicEpisodeDriver(env, policy, [self._accumulator], num_episodes=episodes)
     self._run = tf.function(self._roll_out)
-    self._env = env
 
   def evaluate(self):
     """The mean return, and the states [H+1, n] and actions [H, m] of one episode."""

@@ -11,7 +11,6 @@ from tqdm import tqdm
 
 from asm_tf.environments import scores
 from asm_tf.plots.trajectory import draw_trajectory
-from asm_tf.systems.rollout import simulate
 
 # Columns of metrics.jsonl and their TensorBoard tags; TF-Agents' names where it has one.
 _TAGS = {
@@ -42,10 +41,7 @@ class Recorder:
     self._folder = folder
     self._system = system
     self._reference = scores.reference_for(system)
-    self._optimal = None
-    if self._reference is not None:
-      actions = tf.constant(self._reference.actions[None], system.dtype)
-      self._optimal = simulate(system, actions)[0][0].numpy(), self._reference.actions
+    self._optimal = scores.optimal_trajectory(system)
     self._writers = {name: tf.summary.create_file_writer(str(folder.path / name))
                      for name in ('train', 'eval')}
     self._began = time.monotonic() - wall_seconds

@@ -57,7 +57,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   tf.keras.utils.set_random_seed(seed)
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed)
-  evaluator = Evaluator(system, trainer.agent.policy, seed)
+  evaluator = Evaluator(system, lambda *_: trainer.agent.policy, seed)
   folder.create()
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints')
   wall_seconds = checkpointer.restore()

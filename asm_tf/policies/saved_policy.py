@@ -1,0 +1,26 @@
+"""A policy read back from a run's `policy/` folder."""
+
+import tensorflow as tf
+from tf_agents.policies import tf_policy
+from tf_agents.trajectories import policy_step
+
+
+class SavedPolicy(tf_policy.TFPolicy):
+  """Acts by a SavedModel that TF-Agents' PolicySaver wrote."""
+
+  def __init__(self, time_step_spec, action_spec, path):
+    """Loads the policy.
+
+    Args:
+      time_step_spec: of the environment to act in.
+      action_spec: of the environment to act in.
+      path: folder of the SavedModel.
+    """
+    super().__init__(time_step_spec, action_spec, clip=False)
+    self._saved = tf.saved_model.load(path)
+
+  def _variables(self):
+    return []
+
+  def _action(self, time_step, policy_state, seed):
+    return policy_step.PolicyStep(self._saved.action(time_step, ()).action, policy_state)

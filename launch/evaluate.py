@@ -1,0 +1,54 @@
+"""Evaluates the saved policy of a finished run in a fresh process.
+
+    python -m launch.evaluate --run_dir=runs/myriad_lstm-20261122-120000
+"""
+
+import pathlib
+
+from launch import command_line
+
+from absl import flags
+import gin
+
+from asm_tf.errors import UserError
+
+_RUN_DIR = flags.DEFINE_string(
+    'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
+_PLOT = flags.DEFINE_string(
+    'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
+
+
+def main():
+  run_dir = pathlib.Path(_RUN_DIR.value)
+  if not (run_dir / 'config.gin').is_file():
+    raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
+  if not (run_dir / 'policy' / 'saved_model.pb').is_file():
+    raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
+                    f'--root_dir={run_dir} --resume, then evaluate it.')
+  plot = pathlib.Path(_PLOT.value or run_dir / 'trajectory.png')
+  command_line.require_writable('plot', plot)
+
+  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.environments import scores
+  from asm_tf.plots.trajectory import draw_trajectory
+  from asm_tf.policies.saved_policy import SavedPolicy
+  from asm_tf.training.evaluator import Evaluator
+  command_line.with_gin_errors(lambda: gin.parse_config_file(str(run_dir / 'config.gin')))
+  settings = gin.get_bindings(configurables.train)
+  system = settings['system'](settings['horizon'])
+  evaluation = Evaluator(
+      system, lambda *specs: SavedPolicy(*specs, str(run_dir / 'policy')),
+      settings['seed']).evaluate()
+
+  reference = scores.reference_for(system)
+  figure = draw_trajectory(system, evaluation.states, evaluation.actions,
+                           scores.optimal_trajectory(system))
+  command_line.write_in_one_step(plot, lambda part: figure.savefig(part, format='png', dpi=150))
+  print(f'return: {evaluation.mean_return:.6g}')
+  if reference is not None:
+    print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
+  print(f'picture: {plot}')
+
+
+if __name__ == '__main__':
+  command_line.run(main)
