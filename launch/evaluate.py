@@ -12,20 +12,26 @@ import gin
 
 from asm_tf.errors import UserError
 
-_RUN_DIR = flags.DEFINE_string(
-    'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
-_PLOT = flags.DEFINE_string(
-    'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
+def define_flags():
+  flags.DEFINE_string(
+      'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
+  flags.DEFINE_string(
+      'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
 
 
 def main():
-  run_dir = pathlib.Path(_RUN_DIR.value)
+  run(flags.FLAGS.run_dir, flags.FLAGS.plot)
+
+
+def run(run_dir, plot=None):
+  """Does what the flags of the same names ask for."""
+  run_dir = pathlib.Path(run_dir)
   if not (run_dir / 'config.gin').is_file():
     raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
   if not (run_dir / 'policy' / 'saved_model.pb').is_file():
     raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
                     f'--root_dir={run_dir} --resume, then evaluate it.')
-  plot = pathlib.Path(_PLOT.value or run_dir / 'trajectory.png')
+  plot = pathlib.Path(plot or run_dir / 'trajectory.png')
   command_line.require_writable('plot', plot)
 
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
@@ -51,4 +57,5 @@ def main():
 
 
 if __name__ == '__main__':
+  define_flags()
   command_line.run(main)

@@ -11,28 +11,34 @@ import pathlib
 from launch import command_line
 
 from absl import flags
-import gin
 
-_GIN_FILE = flags.DEFINE_multi_string(
-    'gin_file', None, 'Configuration of the run, such as gin/myriad_lstm.gin; may be repeated.',
-    required=True)
-_GIN_BINDINGS = flags.DEFINE_multi_string(
-    'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
-_ROOT_DIR = flags.DEFINE_string(
-    'root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
-_SEED = flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0)
-_RESUME = flags.DEFINE_bool(
-    'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
+
+def define_flags():
+  flags.DEFINE_multi_string(
+      'gin_file', None, 'Configuration of the run, such as gin/myriad_lstm.gin; may be repeated.',
+      required=True)
+  flags.DEFINE_multi_string(
+      'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
+  flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
+  flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0)
+  flags.DEFINE_bool(
+      'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
 
 
 def main():
+  given = flags.FLAGS
+  return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume)
+
+
+def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False):
+  """Does what the flags of the same names ask for; returns the exit code."""
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.train import Stopped
-  command_line.parse_gin(_GIN_FILE.value, [*_GIN_BINDINGS.value, f'train.seed = {_SEED.value}'])
-  root_dir = _ROOT_DIR.value or _default_root_dir(_GIN_FILE.value[0])
+  command_line.parse_gin(gin_files, [*gin_bindings, f'train.seed = {seed}'])
+  root_dir = root_dir or _default_root_dir(gin_files[0])
   try:
     summary = command_line.with_gin_errors(
-        lambda: configurables.train(root_dir=root_dir, resume=_RESUME.value))
+        lambda: configurables.train(root_dir=root_dir, resume=resume))
   except Stopped as stopped:
     print(f'stopped and saved; go on with --root_dir={root_dir} --resume.')
     return stopped.exit_code
@@ -49,4 +55,5 @@ def _default_root_dir(gin_file):
 
 
 if __name__ == '__main__':
+  define_flags()
   command_line.run(main)

@@ -35,7 +35,12 @@ class SystemEnvironment(tf_environment.TFEnvironment):
     self._t = tf.Variable(_NOT_STARTED, name='t')
     self._state = tf.Variable(system.initial_state(batch_size), name='state')
     self._reward = tf.Variable(tf.zeros([batch_size]), name='reward')
+    self._seed = seed
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
+
+  def reseed(self):
+    """Starts the process noise again from the seed."""
+    self._generator.reset_from_seed(self._seed)
 
   def checkpoint_items(self):
     """What a checkpoint must hold, by name (a TFEnvironment is not trackable)."""

@@ -52,7 +52,7 @@ class LSTM(SequenceModel):
     super().__init__(name='lstm', dtype=dtype)
     self._normalizer = normalizer
     self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')
-    self._embedding.build([None, action_size + 1])
+    self._embedding.build([None, action_size + normalizer.time_size])
     self._stack = []
     for input_size, units in zip((embedding_size, *hidden_sizes), hidden_sizes):
       self._stack.append(
@@ -90,7 +90,8 @@ class LSTM(SequenceModel):
     The embedding is linear and so is the projection after it: their product, a
     small matrix, is applied to the few inputs instead of one after the other.
     """
-    time = tf.broadcast_to(self._normalizer.time(t), [*actions.shape[:-1], 1])
+    time = self._normalizer.time(t)
+    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
     first = self._stack[0]
     kernel = self._embedding.kernel @ first.kernel
     bias = tf.linalg.matvec(first.kernel, self._embedding.bias, transpose_a=True) + first.bias

@@ -1,13 +1,19 @@
-"""Scales of the world: states to zero mean and unit variance, time to [-1, 1].
+"""Scales of the world: states to zero mean and unit variance, time to waves.
 
 States differ in scale by 10^4 between systems and time runs to 500; without
-this a policy saturates at its first update (DESIGN: normalisation).
+this a policy saturates at its first update. Optimal controls jump from one step
+to the next at the start, at the end and at a switch, which a network fed with
+t / H alone is slow to learn: time is given as t / H and as waves of several
+octaves, sin and cos of 2^k pi t / H.
 """
+
+import math
 
 import tensorflow as tf
 
 from asm_tf.models.running_moments import RunningMoments
 
+_OCTAVES = 5
 
 class Normalizer(tf.Module):
   """Streaming normalisation of states and time, shared by model and policy."""
@@ -40,7 +46,16 @@ class Normalizer(tf.Module):
     """The inverse of `normalize`."""
     return states * self._moments.std + self._moments.mean if self._enabled else states
 
+  @property
+  def time_size(self):
+    """Number of time features."""
+    return 1 + 2 * _OCTAVES if self._enabled else 1
+
   def time(self, t):
-    """The time feature [..., 1] of the integer steps `t` [...]."""
+    """The time features [..., time_size] of the integer steps `t` [...]."""
     t = tf.cast(t, self._dtype)[..., None]
-    return 2 * t / self._horizon - 1 if self._enabled else t
+    if not self._enabled:
+      return t
+    angles = t / self._horizon * tf.constant(
+        [math.pi * 2**k for k in range(_OCTAVES)], self._dtype)
+    return tf.concat([2 * t / self._horizon - 1, tf.sin(angles), tf.cos(angles)], -1)

@@ -39,7 +39,8 @@ class SquashedGaussianActor(tf.keras.Model):
 
   def call(self, state, t):
     """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
-    time = tf.broadcast_to(self._normalizer.time(t), tf.concat([tf.shape(state)[:-1], [1]], 0))
+    time = self._normalizer.time(t)
+    time = tf.broadcast_to(time, tf.concat([tf.shape(state)[:-1], time.shape[-1:]], 0))
     x = tf.concat([self._normalizer.normalize(state), time], -1)
     for layer in self._hidden:
       x = layer(x)

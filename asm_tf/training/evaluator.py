@@ -15,7 +15,11 @@ _STOCHASTIC_EPISODES = 32
 
 
 class Evaluator:
-  """Runs a policy for whole episodes: one where nothing is random, else 32."""
+  """Runs a policy for whole episodes: one where nothing is random, else 32.
+
+  Every evaluation draws the same noise, so that two of them can be compared and an
+  evaluation depends on nothing but the policy.
+  """
 
   def __init__(self, system, make_policy, seed=0):
     """Builds the evaluator.
@@ -26,7 +30,7 @@ class Evaluator:
       seed: of the process noise, where the system has any.
     """
     episodes = _STOCHASTIC_EPISODES if system.is_stochastic else 1
-    env = SystemEnvironment(system, batch_size=episodes, seed=(seed, 6))
+    self._env = env = SystemEnvironment(system, batch_size=episodes, seed=(seed, 6))
     policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = policy.trajectory_spec
     self._accumulator = EpisodeAccumulator(spec, episodes, system.horizon + 1, [])
@@ -42,5 +46,6 @@ class Evaluator:
         episodes.action[0, :-1].numpy())
 
   def _roll_out(self) -> trajectory.Trajectory:
+    self._env.reseed()
     self._driver.run()
     return self._accumulator.latest()

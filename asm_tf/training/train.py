@@ -1,5 +1,6 @@
 """One training run: collect, fit the model, improve the policy, evaluate, record."""
 
+import contextlib
 import signal
 import warnings
 
@@ -63,11 +64,9 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   wall_seconds = checkpointer.restore()
   folder.truncate_rows(trainer.env_steps if wall_seconds is not None else -1)
   recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps)
-  try:
-    _loop(trainer, evaluator, recorder, checkpointer, num_env_steps, eval_interval,
+  with contextlib.closing(recorder), _StopSignal() as stop:
+    _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
           checkpoint_interval, is_new=wall_seconds is None)
-  finally:
-    recorder.close()
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
     policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
@@ -75,9 +74,8 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   return folder.write_summary(seed)
 
 
-def _loop(trainer, evaluator, recorder, checkpointer, num_env_steps, eval_interval,
+def _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
           checkpoint_interval, is_new):
-  stop = _StopSignal()
   if is_new:
     recorder.record(trainer, evaluator.evaluate())
     recorder.write_config()
@@ -105,8 +103,16 @@ class _StopSignal:
 
   def __init__(self):
     self.signal_number = None
+    self._previous = {}
+
+  def __enter__(self):
     for number in (signal.SIGTERM, signal.SIGINT):
-      signal.signal(number, self._handle)
+      self._previous[number] = signal.signal(number, self._handle)
+    return self
+
+  def __exit__(self, *_):
+    for number, handler in self._previous.items():
+      signal.signal(number, handler)
 
   def _handle(self, number, _):
     self.signal_number = number

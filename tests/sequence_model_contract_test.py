@@ -1,0 +1,195 @@
+"""What every world model promises, whatever its architecture (float64).
+
+A new model is one line in MODELS.
+"""
+
+import numpy as np
+import pytest
+
+from asm_tf.models.lstm import LSTM
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.sequence_model import SequenceModel
+
+import tensorflow as tf  # after asm_tf, which chooses Keras 2
+
+B, T, N, M = 2, 5, 2, 3
+HORIZON = 8
+SCALES = np.array([1.0, 100.0])
+
+# name: function of (normalizer, width) -> model; `width` sizes the hidden layers.
+MODELS = {
+    'LSTM': lambda normalizer, width: LSTM(
+        normalizer, N, M, embedding_size=width, hidden_sizes=(width, width), dtype='float64'),
+}
+
+
+class Bidirectional(SequenceModel):
+  """Sees the future: the positive control of the causality test."""
+
+  def __init__(self):
+    super().__init__(dtype='float64')
+    rnn = tf.keras.layers.SimpleRNN(4, return_sequences=True, dtype='float64')
+    self._rnn = tf.keras.layers.Bidirectional(rnn, dtype='float64')
+    self._read_out = tf.keras.layers.Dense(N, dtype='float64')
+
+  def call(self, initial_state, actions):
+    return initial_state[:, None] + self._read_out(self._rnn(actions))
+
+
+def build(make, width=4, seed=0):
+  """A model with random weights, biases included, and a normaliser that has seen states."""
+  tf.keras.utils.set_random_seed(seed)
+  generator = np.random.default_rng(seed)
+  normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
+  normalizer.update(tf.constant(SCALES * generator.normal(1, 1, (50, N))))
+  model = make(normalizer, width)
+  for variable in model.trainable_variables:
+    variable.assign_add(0.2 * generator.normal(size=variable.shape))
+  return model
+
+
+def inputs(steps=T, batch=B, seed=1):
+  generator = np.random.default_rng(seed)
+  return (tf.constant(SCALES * generator.normal(size=(batch, N))),
+          tf.constant(generator.uniform(-1, 1, (batch, steps, M))))
+
+
+def unroll(model, initial_state, actions):
+  carry, states = model.start(initial_state, actions.shape[1]), []
+  for t in range(actions.shape[1]):
+    state, carry = model.step(carry, actions[:, t], t)
+    states.append(state)
+  return tf.stack(states, 1)
+
+
+def jacobian(model, initial_state, actions):
+  """Largest |d s_{t+1} / d a_k| over the batch and the components, [T, T]."""
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(actions)
+    outputs = [tf.unstack(tf.reduce_sum(state, 0))
+               for state in tf.unstack(model(initial_state, actions), axis=1)]
+  return np.array([
+      np.max([np.abs(tape.gradient(output, actions)).max((0, 2)) for output in state], 0)
+      for state in outputs])
+
+
+def assert_causal(model):
+  sizes = jacobian(model, *inputs())
+  assert np.all(np.triu(sizes, 1) == 0), 'a future action reaches a past state'
+  assert np.all(np.diag(sizes) > 0) and sizes[-1, 0] > 0, 'an action reaches no later state'
+
+
+every_model = pytest.mark.parametrize('make', MODELS.values(), ids=list(MODELS))
+
+
+@every_model
+def test_call_equals_unrolled_step_at_every_length(make):
+  model = build(make)
+  for steps in (1, 7, 2):  # lengths differ between calls of one model
+    initial_state, actions = inputs(steps)
+    predicted = model(initial_state, actions)
+    assert predicted.shape == (B, steps, N) and predicted.dtype == tf.float64
+    np.testing.assert_allclose(
+        predicted, unroll(model, initial_state, actions), rtol=1e-10, atol=1e-10)
+
+
+@every_model
+def test_teacher_forcing_on_its_own_predictions_equals_call(make):
+  model = build(make)
+  initial_state, actions = inputs()
+  predicted = model(initial_state, actions)
+  states = tf.concat([initial_state[:, None], predicted], 1)
+  np.testing.assert_allclose(
+      model.predict_teacher_forced(states, actions), predicted, rtol=1e-10, atol=1e-10)
+
+
+@every_model
+def test_no_future_action_reaches_a_past_state(make):
+  assert_causal(build(make))
+
+
+def test_a_model_that_sees_the_future_fails_the_causality_check():
+  tf.keras.utils.set_random_seed(0)
+  with pytest.raises(AssertionError, match='a future action'):
+    assert_causal(Bidirectional())
+
+
+@every_model
+def test_xla_equals_eager(make):
+  model = build(make)
+
+  def predict_and_differentiate(initial_state, actions):
+    with tf.GradientTape() as tape:
+      tape.watch(actions)
+      predicted = model(initial_state, actions)
+    return predicted, tape.gradient(predicted, actions), unroll(model, initial_state, actions)
+
+  eager = predict_and_differentiate(*inputs())
+  compiled = tf.function(predict_and_differentiate, jit_compile=True)(*inputs())
+  for actual, expected in zip(compiled, eager):
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-9)
+
+
+@every_model
+def test_gradients_equal_finite_differences(make):
+  model = build(make)
+  initial_state, actions = inputs()
+  actions = tf.Variable(actions)
+  weights = np.random.default_rng(2).normal(size=(B, T, N)) / SCALES
+  variables = [actions, *model.trainable_variables]
+
+  @tf.function
+  def objective():
+    return tf.reduce_sum(weights * model(initial_state, actions))
+
+  with tf.GradientTape() as tape:
+    value = objective()
+  gradients = tape.gradient(value, variables)
+
+  def difference(variable, direction, step=1e-5):
+    values = []
+    for move in (step, -2 * step):
+      variable.assign_add(move * direction)
+      values.append(objective())
+    variable.assign_add(step * direction)
+    return (values[0] - values[1]) / (2 * step)
+
+  for index in np.ndindex(*actions.shape):
+    direction = np.zeros(actions.shape)
+    direction[index] = 1
+    np.testing.assert_allclose(
+        gradients[0][index], difference(actions, direction), rtol=1e-6, atol=1e-8)
+  for variable, gradient in zip(variables[1:], gradients[1:]):
+    direction = np.random.default_rng(3).normal(size=variable.shape)
+    np.testing.assert_allclose(
+        np.sum(gradient * direction), difference(variable, direction),
+        rtol=1e-6, atol=1e-8, err_msg=variable.name)
+
+
+@every_model
+def test_saved_weights_give_the_same_predictions(make, tmp_path):
+  model, fresh = build(make, seed=0), build(make, seed=9)
+  assert not np.allclose(model(*inputs()), fresh(*inputs()))
+  model.save_weights(str(tmp_path / 'weights'))
+  fresh.load_weights(str(tmp_path / 'weights')).assert_consumed()
+  np.testing.assert_array_equal(fresh(*inputs()), model(*inputs()))
+
+
+@every_model
+def test_overfits_random_sequences(make):
+  model = build(make, width=32)
+  initial_state, actions = inputs(batch=8)
+  targets = np.random.default_rng(4).normal(1, 1, (8, T, N))  # in units of SCALES
+  optimizer = tf.keras.optimizers.Adam(1e-2, jit_compile=False)
+  optimizer.build(model.trainable_variables)
+
+  @tf.function(jit_compile=True)
+  def train():
+    with tf.GradientTape() as tape:
+      loss = tf.reduce_mean((model(initial_state, actions) / SCALES - targets) ** 2)
+    variables = model.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+    return loss
+
+  losses = [float(train()) for _ in range(300)]
+  assert losses[-1] < losses[0] / 100
