@@ -41,10 +41,12 @@ def value_and_gradients(scan, arguments, weights):
 def test_value_and_gradients_equal_a_plain_loop(steps, compiled):
   arguments = inputs(steps)
   weights = tf.constant(np.random.default_rng(1).normal(size=(steps, B, U)))
-  route = value_and_gradients
-  if compiled:
-    route = tf.function(route, jit_compile=True, autograph=False)
-  hs, gradients = route(lstm_scan, arguments, weights)
+
+  def route(*arguments):
+    return value_and_gradients(lstm_scan, arguments, weights)
+
+  route = tf.function(route, jit_compile=True) if compiled else route
+  hs, gradients = route(*arguments)
   expected, expected_gradients = value_and_gradients(plain_loop, arguments, weights)
   assert hs.shape == (steps, B, U) and hs.dtype == tf.float64
   np.testing.assert_allclose(hs, expected, rtol=1e-12, atol=1e-13)

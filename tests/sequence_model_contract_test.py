@@ -177,13 +177,13 @@ def test_saved_weights_give_the_same_predictions(make, tmp_path):
 
 @every_model
 def test_overfits_random_sequences(make):
-  model = build(make, width=32)
+  model = build(make, width=24)
   initial_state, actions = inputs(batch=8)
   targets = np.random.default_rng(4).normal(1, 1, (8, T, N))  # in units of SCALES
   optimizer = tf.keras.optimizers.Adam(1e-2, jit_compile=False)
   optimizer.build(model.trainable_variables)
 
-  @tf.function(jit_compile=True)
+  @tf.function
   def train():
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean((model(initial_state, actions) / SCALES - targets) ** 2)
