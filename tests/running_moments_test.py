@@ -77,9 +77,12 @@ def test_normalizer_standardises_and_comes_back():
   np.testing.assert_allclose(normalizer.denormalize(normalized), states, rtol=1e-10)
 
 
-def test_normalizer_scales_time_to_minus_one_and_one():
-  time = normalizer_of(stream((4,))[0]).time(tf.constant([[0, 10, 20]]))
-  np.testing.assert_array_equal(time, [[[-1], [0], [1]]])
+def test_normalizer_gives_time_features_of_order_one():
+  normalizer, steps = normalizer_of(stream((4,))[0]), 21
+  time = normalizer.time(tf.range(steps)[None]).numpy()
+  assert time.shape == (1, steps, normalizer.time_size) and np.abs(time).max() <= 1
+  np.testing.assert_allclose(time[0, [0, 10, 20], 0], [-1, 0, 1])
+  assert len(np.unique(time[0], axis=0)) == steps
 
 
 def test_a_disabled_normalizer_passes_everything_through():
