@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import tensorflow_probability as tfp
 
 from asm_tf.gradients.policy_gradient import (
     open_loop_policy_gradient, roll_out, sequential_policy_gradient)
@@ -14,6 +13,7 @@ from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.systems.myriad.hiv_treatment import HIVTreatment
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
+import tensorflow_probability as tfp
 
 B, H, N, M = 3, 6, 2, 2
 
