@@ -10,14 +10,19 @@ import sys
 
 
 def _require_keras_2():
-  if 'tensorflow' in sys.modules and os.environ.get('TF_USE_LEGACY_KERAS') != '1':
-    keras = sys.modules['tensorflow'].__dict__.get('keras')
-    loaded = getattr(keras, '_tfll_keras_version', None)
-    if loaded not in (None, 'keras_2'):
-      raise ImportError(
-          'tf.keras was used before asm_tf was imported, so TensorFlow has loaded Keras 3, '
-          'which TF-Agents cannot use. Import asm_tf first, or set TF_USE_LEGACY_KERAS=1.')
+  if 'tensorflow' in sys.modules and _uses_keras_3(vars(sys.modules['tensorflow'])['keras']):
+    raise ImportError(
+        'tf.keras was used before asm_tf was imported, so TensorFlow has loaded Keras 3, '
+        'which TF-Agents cannot use. Import asm_tf first, or set TF_USE_LEGACY_KERAS=1.')
   os.environ['TF_USE_LEGACY_KERAS'] = '1'
+
+
+def _uses_keras_3(keras):
+  """Whether `tf.keras` is Keras 3 for good; asking it for an attribute would make it so."""
+  state = vars(keras)
+  if state.get('_tfll_initialized') is False:  # a lazy loader that has not chosen yet
+    return False
+  return not state['Model'].__module__.startswith('tf_keras')
 
 
 def _require_packages():

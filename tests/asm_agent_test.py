@@ -1,0 +1,263 @@
+"""AsmAgent as TF-Agents expects an agent, and what its updates do and leave alone."""
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.environments.system_environment import SystemEnvironment
+from asm_tf.models.lstm import LSTM
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from asm_tf.policies.tf_policies import UniformPolicy
+from asm_tf.replay.episode_accumulator import EpisodeAccumulator
+from asm_tf.systems.myriad.invasive_plant import InvasivePlant
+from asm_tf.systems.rollout import simulate
+
+import tensorflow as tf  # after asm_tf, which chooses Keras 2
+from tf_agents.agents import tf_agent
+from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+from tf_agents.metrics import tf_metrics
+from tf_agents.trajectories import time_step as ts
+
+H, B = 4, 8
+
+
+class Drift(SequenceModel):
+  """s_{t+1} = s_0 + w sum of the actions: one variable, for the fast tests."""
+
+  def __init__(self, state_size):
+    super().__init__()
+    self._weight = self.add_weight(name='weight', shape=[state_size], initializer='ones')
+
+  def call(self, initial_state, actions):
+    moved = tf.reduce_mean(tf.cumsum(actions, 1), -1, keepdims=True)
+    return initial_state[:, None] + self._weight * moved
+
+  def start(self, initial_state, horizon):
+    return initial_state
+
+  def step(self, carry, action, t):
+    state = carry + self._weight * tf.reduce_mean(action, -1, keepdims=True)
+    return state, state
+
+
+def build(seed=0, lstm=False, **arguments):
+  """An environment and an agent with tiny networks."""
+  tf.keras.utils.set_random_seed(seed)
+  system = InvasivePlant(H)
+  n, m = system.state_size, system.action_size
+  env = SystemEnvironment(system, B)
+  normalizer = Normalizer(n, H)
+  model = LSTM(normalizer, n, m, 8, (8,)) if lstm else Drift(n)
+  model_optimizer, policy_optimizer = (
+      tf.keras.optimizers.Adam(1e-2, jit_compile=False) for _ in range(2))
+  agent = AsmAgent(
+      env.time_step_spec(), env.action_spec(), world_model=model,
+      actor=SquashedGaussianActor(normalizer, n, m, (8,)), normalizer=normalizer,
+      reward=system.reward, model_optimizer=model_optimizer, policy_optimizer=policy_optimizer,
+      horizon=H, seed=seed, **arguments)
+  parts = {'model': (model, model_optimizer), 'actor': (agent.policy, policy_optimizer)}
+  return env, agent, parts
+
+
+def collect(env, policy):
+  """One episode of each copy: a Trajectory [B, H+1, ...]."""
+  accumulator = EpisodeAccumulator(policy.trajectory_spec, B, H + 1, [])
+  DynamicEpisodeDriver(env, policy, [accumulator], num_episodes=B).run()
+  return accumulator.latest()
+
+
+def random_experience(env):
+  generator = tf.random.Generator.from_seed(0, alg='philox')
+  return collect(env, UniformPolicy(env.time_step_spec(), env.action_spec(), generator))
+
+
+def weights(part):
+  """Values of a module and of its optimiser's state, iterations included."""
+  module, optimizer = part
+  variables = module.variables() if callable(module.variables) else module.variables
+  return [v.numpy() for v in (*variables, *optimizer.variables)]
+
+
+def changed(before, part):
+  return any(np.any(x != y) for x, y in zip(before, weights(part)))
+
+
+def test_is_a_tf_agent():
+  env, agent, _ = build()
+  assert isinstance(agent, tf_agent.TFAgent)
+  assert agent.time_step_spec == env.time_step_spec() and agent.action_spec == env.action_spec()
+  assert agent.train_sequence_length == H + 1
+  agent.initialize()
+  experience = random_experience(env)
+  agent.observe(experience)
+  for k in range(3):
+    assert agent.train_step_counter.numpy() == k
+    info = agent.train(experience)
+    assert isinstance(info, tf_agent.LossInfo) and info.loss.shape == ()
+    assert np.isfinite(info.loss) and info.loss == agent.losses()['model_loss'].numpy()
+  # What the loss is said to be, before the last update, is what `loss` gives.
+  expected = agent.loss(experience).loss
+  np.testing.assert_allclose(agent.train(experience).loss, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize('which', ['policy', 'collect_policy'])
+def test_drivers_and_metrics_work_with_its_policies(which):
+  env, agent, _ = build()
+  policy, metric = getattr(agent, which), tf_metrics.AverageReturnMetric(batch_size=B)
+  DynamicEpisodeDriver(env, policy, [metric], num_episodes=B).run()
+  experience = collect(env, policy)
+  assert np.all(np.abs(experience.action) <= 1)
+  returns = tf.reduce_sum(simulate(env.system, experience.action[:, :-1])[1], 1)
+  same = which == 'policy'  # the greedy policy repeats itself
+  assert np.allclose(metric.result(), np.mean(returns), rtol=1e-5) == same
+  assert len(np.unique(np.round(returns, 4))) == (1 if same else B)
+
+
+def test_train_refuses_what_is_not_a_whole_episode():
+  env, agent, _ = build()
+  experience = random_experience(env)
+  with pytest.raises(ValueError):
+    agent.train(tf.nest.map_structure(lambda x: x[:, :-1], experience))
+
+
+def test_train_weights_weigh_the_episodes():
+  env, agent, _ = build()
+  experience = random_experience(env)
+  agent.observe(experience)
+  one = tf.nest.map_structure(lambda x: x[:1], experience)
+  expected = agent.loss(one).loss / B
+  only_the_first = tf.one_hot(0, B)
+  np.testing.assert_allclose(
+      agent.train(experience, weights=only_the_first).loss, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize('period, model_period', [(16, 2), (16, 3), (5, 2), (3, 3)])
+def test_policy_updates_keep_the_replay_ratio(period, model_period):
+  env, agent, parts = build(policy_interval=period / model_period)
+  experience = random_experience(env)
+  train, iterations = tf.function(agent.train), parts['actor'][1].iterations
+  for k in range(1, 50):
+    train(experience)
+    assert iterations.numpy() == k * model_period // period
+    assert parts['model'][1].iterations.numpy() == k
+
+
+@pytest.mark.parametrize('interval', [
+    7 / 3, pytest.param(1 / 2, marks=pytest.mark.xfail(
+        strict=True, reason='at most one policy update a train call'))])
+def test_policy_updates_keep_the_replay_ratio_on_average(interval):
+  env, agent, parts = build(policy_interval=interval)
+  experience, calls = random_experience(env), 50
+  train = tf.function(agent.train)
+  for _ in range(calls):
+    train(experience)
+  assert abs(parts['actor'][1].iterations.numpy() - calls / interval) <= 1
+
+
+def spoil(experience, field, row, value=np.nan):
+  array = getattr(experience, field).numpy()
+  array[(1, row, ...)] = value
+  return experience._replace(**{field: tf.constant(array)})
+
+
+@pytest.mark.parametrize('field, row, value, model_kept, actor_kept', [
+    ('observation', 2, np.nan, True, False),  # a later state: the policy starts from s_0
+    ('observation', 0, np.nan, True, True),
+    ('observation', 2, np.inf, True, False),
+    ('action', 1, np.nan, True, False)])
+def test_a_bad_number_skips_the_update_and_is_counted(field, row, value, model_kept, actor_kept):
+  env, agent, parts = build(lstm=True, policy_interval=1)
+  good = random_experience(env)
+  agent.observe(good)
+  agent.train(good)  # fills the optimisers' moments
+  assert agent.losses()['skipped_updates'].numpy() == 0
+  before = {name: weights(part) for name, part in parts.items()}
+  agent.train(spoil(good, field, row, value))
+  assert changed(before['model'], parts['model']) == (not model_kept)
+  assert changed(before['actor'], parts['actor']) == (not actor_kept)
+  assert agent.losses()['skipped_updates'].numpy() == model_kept + actor_kept
+  agent.train(good)
+  assert changed(before['model'], parts['model']) and changed(before['actor'], parts['actor'])
+  assert np.isfinite(agent.losses()['model_loss'])
+  assert agent.losses()['skipped_updates'].numpy() == model_kept + actor_kept
+
+
+def test_observing_a_bad_episode_leaves_the_scales_finite():
+  env, agent, _ = build()
+  good = random_experience(env)
+  agent.observe(spoil(spoil(good, 'observation', 2), 'reward', 1))
+  agent.observe(good)
+  agent.train(good)
+  assert np.isfinite(agent.losses()['model_loss'])
+  assert np.all(np.isfinite(agent.policy.action(env.reset()).action))
+
+
+def test_the_model_loss_falls_on_fixed_data():
+  env, agent, _ = build(lstm=True, policy_interval=1000)
+  experience = random_experience(env)
+  agent.observe(experience)
+  train = tf.function(agent.train)
+  losses = [float(train(experience).loss) for _ in range(200)]
+  assert losses[-1] < losses[0] / 10
+
+
+def test_policy_updates_raise_the_imagined_return():
+  env, agent, _ = build(policy_interval=1, entropy_constant=0.0)
+  experience = random_experience(env)
+  agent.observe(experience)
+  train = tf.function(agent.train)
+  returns = []
+  for _ in range(60):
+    train(experience)
+    returns.append(agent.losses()['imagined_return'].numpy())
+  spread = np.std(np.diff(returns))
+  assert np.mean(returns[-10:]) > np.mean(returns[:10]) + spread
+
+
+def time_steps(env, count):
+  """The same observation `count` times."""
+  observation = tf.tile(env.reset().observation[:1], [count, 1])
+  return ts.restart(observation, batch_size=count)
+
+
+def test_the_greedy_policy_is_tanh_of_the_mean():
+  env, agent, _ = build()
+  time_step = time_steps(env, 3)
+  mean, _ = agent._actor(time_step.observation[:, :-1], time_step.observation[:, -1])  # pylint: disable=protected-access
+  for _ in range(2):
+    np.testing.assert_array_equal(agent.policy.action(time_step).action, tf.tanh(mean))
+  np.testing.assert_allclose(
+      agent.policy.distribution(time_step).action.mode(), tf.tanh(mean), rtol=1e-6)
+
+
+def test_sampled_actions_follow_the_distribution():
+  env, agent, _ = build()
+  samples = 5000
+  time_step = time_steps(env, samples)
+  actions = agent.collect_policy.action(time_step).action.numpy()
+  distribution = agent.collect_policy.distribution(time_step).action
+  expected = distribution.sample(seed=1).numpy()
+  for i in range(env.system.action_size):
+    assert scipy.stats.ks_2samp(actions[:, i], expected[:, i]).pvalue > 1e-3
+  surprise, other = (-distribution.log_prob(x).numpy() for x in (actions, expected))
+  error = np.std(other) * np.sqrt(2 / samples)
+  np.testing.assert_allclose(np.mean(surprise), np.mean(other), atol=5 * error)
+  again = agent.collect_policy.action(time_step).action.numpy()
+  assert not np.any(again == actions)
+
+
+def test_the_seed_fixes_exploration_and_updates():
+  def run(seed):
+    env, agent, parts = build(policy_interval=1)
+    del env, parts
+    env, agent, parts = build(seed, policy_interval=1)
+    experience = collect(env, agent.collect_policy)
+    agent.train(experience)
+    return [experience.action.numpy(), *weights(parts['actor'])]
+
+  first, same, other = run(0), run(0), run(1)
+  assert all(np.array_equal(x, y) for x, y in zip(first, same))
+  assert not np.array_equal(first[0], other[0])

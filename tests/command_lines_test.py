@@ -1,0 +1,143 @@
+"""The commands as a user types them: exit codes, one-line complaints, signals."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import gin
+import pytest
+
+from asm_tf.errors import UserError
+from launch import command_line, evaluate
+from launch import main as launch_main
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+GIN_FILE = 'gin/myriad_lstm.gin'
+# Small enough for a test, and with all its parts.
+SMALL = ('HORIZON=5', 'NUM_ENV_STEPS=200', 'Trainer.warmup_steps=50', 'Trainer.batch_size=4',
+         'Trainer.jit_compile=False', 'LSTM.hidden_sizes=(4, 4)', 'train.eval_interval=50',
+         'train.checkpoint_interval=100')
+
+
+@pytest.fixture(autouse=True)
+def fresh_gin(monkeypatch):
+  monkeypatch.chdir(REPOSITORY)
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def start(*arguments):
+  return subprocess.Popen(
+      [sys.executable, '-m', *arguments], cwd=REPOSITORY, text=True,
+      stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def small_run(root_dir, *more):
+  return start('launch.main', f'--gin_file={GIN_FILE}', f'--root_dir={root_dir}',
+               *(f'--gin_bindings={binding}' for binding in SMALL), *more)
+
+
+def test_train_stop_resume_evaluate(tmp_path):
+  root_dir = tmp_path / 'run'
+  endless = '--gin_bindings=NUM_ENV_STEPS=1000000'
+  process = small_run(root_dir, endless)
+  metrics = root_dir / 'metrics.jsonl'
+  deadline = time.monotonic() + 120
+  while time.monotonic() < deadline and process.poll() is None and not (
+      metrics.exists() and len(metrics.read_text().splitlines()) > 3):
+    time.sleep(0.1)
+  process.send_signal(signal.SIGTERM)
+  out, _ = process.communicate(timeout=60)
+  assert process.returncode == 143
+  assert f'--root_dir={root_dir} --resume' in out
+  stopped_at = json.loads(metrics.read_text().splitlines()[-1])['env_steps']
+
+  process = small_run(root_dir, '--resume', f'--gin_bindings=NUM_ENV_STEPS={stopped_at + 300}')
+  out, error = process.communicate(timeout=200)
+  assert process.returncode == 0, error
+  assert out.startswith('return ') and str(root_dir) in out  # no optimum at H = 5
+  summary = json.loads((root_dir / 'summary.json').read_text())
+  assert summary['env_steps'] == json.loads(metrics.read_text().splitlines()[-1])['env_steps']
+  assert 'HORIZON = 5' in (root_dir / 'operative_config.gin').read_text()
+
+  process = start('launch.evaluate', f'--run_dir={root_dir}')
+  out, error = process.communicate(timeout=100)
+  assert process.returncode == 0, error
+  assert f'return: {summary["return"]:.6g}' in out
+  assert (root_dir / 'trajectory.png').read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.parametrize('arguments, cause', [
+    (['--gin_file=gin/nothing.gin'], 'gin/nothing.gin does not exist'),
+    ([], '--gin_file'),
+    ([f'--gin_file={GIN_FILE}', '--gin_bindings=HORIZON=1'], 'horizon is 1'),
+])
+def test_bad_input_is_one_line_and_exit_code_2(arguments, cause, tmp_path):
+  root_dir = tmp_path / 'run'
+  process = start('launch.main', *arguments, f'--root_dir={root_dir}')
+  _, error = process.communicate(timeout=100)
+  assert process.returncode == 2
+  complaints = [line for line in error.splitlines() if line.startswith('error: ')]
+  assert len(complaints) == 1 and cause in complaints[0]
+  assert 'Traceback' not in error
+  assert not root_dir.exists()
+
+
+@pytest.mark.parametrize('binding, cause', [
+    ('HORZON=30', 'HORIZON, NUM_ENV_STEPS, SYSTEM'),
+    ('LSTM.hidden=3', 'hidden'),
+    ('SYSTEM=@Nothing', '@Nothing'),
+    ('HORIZON="many"', 'horizon is'),
+    ('NUM_ENV_STEPS=-1', 'num_env_steps is -1'),
+    ('make_asm_agent.policy_learning_rate=-1', 'policy_learning_rate is -1'),
+    ('make_asm_agent.entropy_constant=float', 'configuration is not valid'),
+    ('Trainer.batch_size=0', 'batch_size is 0'),
+    ('Trainer.replay_capacity=3', 'replay_capacity is 3'),
+    ('no binding at all', 'configuration is not valid'),
+])
+def test_a_bad_binding_names_the_cause(binding, cause, tmp_path):
+  root_dir = tmp_path / 'run'
+  with pytest.raises(UserError) as raised:
+    launch_main.run([GIN_FILE], [binding], str(root_dir))
+  assert cause in raised.value.message
+  assert not root_dir.exists()
+
+
+@pytest.mark.parametrize('root_dir', ['/proc/run', '/dev/null/run'])
+def test_a_folder_that_cannot_be_written_is_named(root_dir):
+  with pytest.raises(UserError, match='give a'):
+    launch_main.run([GIN_FILE], SMALL, root_dir)
+
+
+def test_a_run_of_another_configuration_is_not_resumed(tmp_path):
+  command_line.parse_gin([GIN_FILE], SMALL)
+  (tmp_path / 'config.gin').write_text(gin.config_str())
+  gin.clear_config()
+  with pytest.raises(UserError, match='HORIZON = 5, not 6'):
+    launch_main.run([GIN_FILE], [*SMALL, 'HORIZON=6'], str(tmp_path), resume=True)
+
+
+def test_evaluate_needs_a_finished_run(tmp_path):
+  with pytest.raises(UserError, match='holds no run'):
+    evaluate.run(tmp_path)
+  (tmp_path / 'config.gin').write_text('')
+  with pytest.raises(UserError, match='has not finished'):
+    evaluate.run(tmp_path)
+
+
+@pytest.mark.parametrize('imports, expected', [
+    ('import asm_tf, tensorflow as tf; print(tf.keras.layers.Layer.__module__)', 'tf_keras'),
+    ('import tensorflow as tf; import asm_tf; print(tf.keras.layers.Layer.__module__)', 'tf_keras'),
+    ('import tensorflow as tf; tf.keras.layers; import asm_tf', 'Import asm_tf first'),
+])
+def test_importing_in_any_order_works_or_says_why(imports, expected):
+  environment = {key: value for key, value in os.environ.items()
+                 if key != 'TF_USE_LEGACY_KERAS'}
+  done = subprocess.run([sys.executable, '-c', imports], cwd=REPOSITORY, env=environment,
+                        capture_output=True, text=True, timeout=100, check=False)
+  assert expected in (done.stdout or done.stderr)
