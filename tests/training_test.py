@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.errors import UserError
@@ -166,3 +167,15 @@ def test_bad_input_names_the_cause_and_makes_no_folder(change, message, tmp_path
   with pytest.raises(UserError, match=message):
     train(tmp_path / 'run', **change)
   assert not (tmp_path / 'run').exists()
+
+
+def test_tensorboard_shows_a_resumed_run_once(tmp_path, monkeypatch):
+  root_dir = tmp_path / 'run'
+  with monkeypatch.context() as patch, pytest.raises(Killed):
+    kill_after_row(patch, 5)
+    train(root_dir)
+  train(root_dir, resume=True)
+  events = EventAccumulator(str(root_dir / 'eval'), size_guidance={'tensors': 0})
+  events.Reload()
+  steps = [event.step for event in events.Tensors('Metrics/AverageReturn')]
+  assert steps == [row['env_steps'] for row in rows(root_dir)]

@@ -7,6 +7,7 @@ import time
 import gin
 import numpy as np
 import tensorflow as tf
+from tensorboard.compat.proto import event_pb2
 from tqdm import tqdm
 
 from asm_tf.environments import scores
@@ -19,6 +20,11 @@ _TAGS = {
     'episode_length': 'Metrics/AverageEpisodeLength',
     'collect_return': 'Metrics/AverageReturn',
     'updates': 'Metrics/Updates',
+    'imagined_return': 'Metrics/ImaginedReturn',
+    'policy_entropy': 'Policy/Entropy',
+    'policy_gradient_norm': 'Policy/GradientNorm',
+    'model_gradient_norm': 'Model/GradientNorm',
+    'skipped_updates': 'Metrics/SkippedUpdates',
     'env_steps_per_second': 'RunTime/env_steps_per_sec',
     'updates_per_second': 'RunTime/train_steps_per_sec',
 }
@@ -42,6 +48,9 @@ class Recorder:
     self._system = system
     self._reference = scores.reference_for(system)
     self._optimal = scores.optimal_trajectory(system)
+    if env_steps > 0:
+      for name in ('train', 'eval'):
+        _drop_events_after(folder.path / name, env_steps)
     self._writers = {name: tf.summary.create_file_writer(str(folder.path / name))
                      for name in ('train', 'eval')}
     self._began = time.monotonic() - wall_seconds
@@ -114,6 +123,32 @@ class Recorder:
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=100)
     return tf.image.decode_png(buffer.getvalue(), 4)[None]
+
+
+def _drop_events_after(folder, step):
+  """Rewrites a folder's event files without what lies after `step`.
+
+  A resumed run makes those points again; TensorBoard would draw both.
+  """
+  files = sorted(folder.glob('events.out.tfevents.*'))
+  kept = [record for file in files for record in _whole_records(file)
+          if event_pb2.Event.FromString(record).step <= step]
+  if files:
+    draft = folder / 'resumed.tmp'
+    with tf.io.TFRecordWriter(str(draft)) as writer:
+      for record in kept:
+        writer.write(record)
+    draft.replace(files[0])
+    for file in files[1:]:
+      file.unlink()
+
+
+def _whole_records(file):
+  """The records of an event file up to the one, if any, that a kill has torn."""
+  try:
+    yield from tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
+  except tf.errors.DataLossError:
+    return
 
 
 def _finite(value):
