@@ -66,8 +66,10 @@ class AsmAgent(tf_agent.TFAgent):
     self._return_moments = RunningMoments(1) if scale_returns else None
     self._exploration = tf.random.Generator.from_seed((seed, 1), alg='philox')
     self._imagination = tf.random.Generator.from_seed((seed, 2), alg='philox')
-    self._losses = AsmLosses(*(tf.Variable(0.0, trainable=False, name=name)
-                               for name in AsmLosses._fields))
+    # NaN until the first update, so that no curve starts from a zero nobody measured.
+    self._losses = AsmLosses(*(
+        tf.Variable(0.0 if name == 'skipped_updates' else float('nan'), trainable=False, name=name)
+        for name in AsmLosses._fields))
     for optimizer, module in ((model_optimizer, world_model), (policy_optimizer, actor)):
       optimizer.build(module.trainable_variables)
     super().__init__(
@@ -85,7 +87,7 @@ class AsmAgent(tf_agent.TFAgent):
       self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
 
   def losses(self):
-    """{name: scalar} of the last updates."""
+    """{name: scalar} of the last updates; NaN before the first."""
     return self._losses._asdict()
 
   def _train(self, experience, weights=None):

@@ -35,7 +35,7 @@ class Evaluator:
     spec = policy.trajectory_spec
     self._accumulator = EpisodeAccumulator(spec, episodes, system.horizon + 1, [])
     self._driver = DynamicEpisodeDriver(env, policy, [self._accumulator], num_episodes=episodes)
-    self._run = tf.function(self._roll_out)
+    self._run = tf.function(self._roll_out, autograph=False)
 
   def evaluate(self):
     """The mean return, and the states [H+1, n] and actions [H, m] of one episode."""

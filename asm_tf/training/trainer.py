@@ -54,11 +54,14 @@ class Trainer(tf.Module):
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
     accumulator = EpisodeAccumulator(spec, 1, rows, [self._observe, self._replay.add_batch])
-    self._driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
+    driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
     warmup_policy = UniformPolicy(
         self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
-    self._warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
-    self._train = tf.function(self.agent.train, jit_compile=jit_compile)
+    warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
+    # None of this needs AutoGraph, whose conversion of TF-Agents' code takes seconds.
+    self._collect = tf.autograph.experimental.do_not_convert(driver.run)
+    self._warm_up = tf.function(warmup_driver.run, autograph=False)
+    self._train = tf.function(self.agent.train, jit_compile=jit_compile, autograph=False)
 
   @property
   def env_steps(self):
@@ -90,13 +93,9 @@ class Trainer(tf.Module):
       self._collect_and_update()
 
   @tf.function
-  def _warm_up(self):
-    self._warmup_driver.run()
-
-  @tf.function
   def _collect_and_update(self):
     if self._updates_due() <= 0:
-      self._driver.run()
+      self._collect()
     for _ in tf.range(tf.minimum(self._updates_due(), self._chunk)):
       experience, _ = self._replay.get_next(self._batch_size)
       self._train(experience)

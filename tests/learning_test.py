@@ -1,0 +1,34 @@
+"""The main job learns: the README's recipe against the optimum."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+
+
+def train(root_dir, *bindings):
+  subprocess.run(
+      [sys.executable, '-m', 'launch.main', '--gin_file=gin/myriad_lstm.gin',
+       f'--root_dir={root_dir}', *(f'--gin_bindings={binding}' for binding in bindings)],
+      cwd=REPOSITORY, check=True, timeout=900)
+  return json.loads((root_dir / 'summary.json').read_text())
+
+
+@pytest.mark.slow
+def test_cancer_treatment_is_all_but_solved_within_5000_steps(tmp_path):
+  summary = train(tmp_path / 'run', 'NUM_ENV_STEPS=5000')
+  assert summary['normalised_score'] >= 0.96
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('system, least', [
+    ('TimberHarvest', 0.97),   # states and returns of 10^4, controls at their bounds
+    ('InvasivePlant', 0.94),   # five controls that jump at the last steps
+])
+def test_the_same_recipe_learns_systems_of_other_scales(system, least, tmp_path):
+  summary = train(tmp_path / 'run', f'SYSTEM=@{system}', 'NUM_ENV_STEPS=10000')
+  assert summary['normalised_score'] >= least
