@@ -235,7 +235,6 @@ def test_a_variable_that_nothing_depends_on_raises():
     open_loop_policy_gradient(model, reward, actor, initial_state, noise)
 
 
-@pytest.mark.xfail(strict=True, reason='the entropy, even times 0, connects every variable')
 def test_a_return_without_a_path_to_the_actions_raises():
   model, actor, initial_state, noise = build_lstm(0)
   with pytest.raises(ValueError, match='does not depend'):

@@ -126,9 +126,7 @@ def test_what_it_does_not_do_it_says(ask):
     ask(replay)
 
 
-@pytest.mark.parametrize('in_graph', [
-    True, pytest.param(False, marks=pytest.mark.xfail(
-        strict=True, reason='an eager scatter fills the missing rows with zeros'))])
+@pytest.mark.parametrize('in_graph', [True, False])
 def test_episodes_of_the_wrong_length_are_refused(in_graph):
   replay = build()
   add_batch = tf.function(replay.add_batch) if in_graph else replay.add_batch

@@ -19,13 +19,13 @@ AsmLosses = collections.namedtuple('AsmLosses', (
 class AsmAgent(tf_agent.TFAgent):
   """Learns a world model and improves a policy through it.
 
-  One `train` call is one model update and, every `policy_interval` calls on
-  average, one policy update.
+  One `train` call is one model update and stands for `model_period` environment
+  steps; when `policy_period` of them have gone by, it is a policy update too.
   """
 
   def __init__(self, time_step_spec, action_spec, *, world_model, actor, normalizer, reward,
-               model_optimizer, policy_optimizer, horizon, policy_interval=8,
-               policy_batch_size=16, entropy_constant=0.01, clip_norm=100.0,
+               model_optimizer, policy_optimizer, horizon, model_period=2, policy_period=16,
+               policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0,
                scale_returns=True, seed=0):
     """Builds the agent from its parts.
 
@@ -39,8 +39,8 @@ class AsmAgent(tf_agent.TFAgent):
       model_optimizer: Keras optimiser of the world model.
       policy_optimizer: Keras optimiser of the actor.
       horizon: H.
-      policy_interval: model updates a policy update, a positive number; a
-        fraction is met exactly on average.
+      model_period: environment steps a model update.
+      policy_period: environment steps a policy update, at least `model_period`.
       policy_batch_size: imagined trajectories a policy update.
       entropy_constant: weight of the policy's entropy at each step, in units of
         the return scale.
@@ -49,7 +49,9 @@ class AsmAgent(tf_agent.TFAgent):
         deviation; False as they are, as in the paper.
       seed: of exploration and imagination.
     """
-    require_positive(policy_interval=policy_interval, clip_norm=clip_norm)
+    require_at_least(1, model_period=model_period)
+    require_at_least(model_period, policy_period=policy_period)
+    require_positive(clip_norm=clip_norm)
     require_at_least(1, policy_batch_size=policy_batch_size)
     require_not_negative(entropy_constant=entropy_constant)
     self._model = world_model
@@ -59,7 +61,8 @@ class AsmAgent(tf_agent.TFAgent):
     self._model_optimizer = model_optimizer
     self._policy_optimizer = policy_optimizer
     self._horizon = horizon
-    self._policy_interval = policy_interval
+    self._model_period = model_period
+    self._policy_period = policy_period
     self._policy_batch_size = policy_batch_size
     self._entropy_constant = entropy_constant
     self._clip_norm = clip_norm
@@ -91,6 +94,9 @@ class AsmAgent(tf_agent.TFAgent):
     return self._losses._asdict()
 
   def _train(self, experience, weights=None):
+    if experience.observation.shape[1] != self.train_sequence_length:
+      raise ValueError(f'experience has {experience.observation.shape[1]} rows a trajectory, '
+                       f'expected H+1 = {self.train_sequence_length}.')
     states = experience.observation[..., :-1]
     self._update_model(states, experience.action[:, :-1], weights)
     self.train_step_counter.assign_add(1)
@@ -101,8 +107,8 @@ class AsmAgent(tf_agent.TFAgent):
         extra=AsmLosses(*(tf.identity(value) for value in self._losses)))
 
   def _policy_update_is_due(self):
-    done = tf.cast(self.train_step_counter, tf.float64)
-    return tf.floor(done / self._policy_interval) > tf.floor((done - 1) / self._policy_interval)
+    steps = self.train_step_counter * self._model_period
+    return steps // self._policy_period > (steps - self._model_period) // self._policy_period
 
   def _loss(self, experience, weights=None, training=False):
     loss = self._model_loss(experience.observation[..., :-1], experience.action[:, :-1], weights)

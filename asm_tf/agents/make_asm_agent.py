@@ -12,7 +12,7 @@ from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, world_model=LSTM,
                    actor=SquashedGaussianActor, model_learning_rate=1e-3,
                    policy_learning_rate=1e-3, policy_period=16, policy_batch_size=16,
-                   entropy_constant=0.01, normalize=True):
+                   entropy_constant=0.001, normalize=True):
   """Builds the agent of Algorithm 1.
 
   Args:
@@ -33,7 +33,7 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       follows the paper to the letter.
   """
   require_positive(model_learning_rate=model_learning_rate,
-                   policy_learning_rate=policy_learning_rate, policy_period=policy_period)
+                   policy_learning_rate=policy_learning_rate)
   normalizer = Normalizer(system.state_size, system.horizon, normalize)
   return AsmAgent(
       time_step_spec, action_spec,
@@ -44,7 +44,8 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       model_optimizer=_adam(model_learning_rate),
       policy_optimizer=_adam(policy_learning_rate),
       horizon=system.horizon,
-      policy_interval=policy_period / model_period,
+      model_period=model_period,
+      policy_period=policy_period,
       policy_batch_size=policy_batch_size,
       entropy_constant=entropy_constant,
       scale_returns=normalize,

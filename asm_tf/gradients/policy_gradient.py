@@ -67,25 +67,32 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     the objective (to ascend), one a trainable variable of the actor.
 
   Raises:
-    ValueError: if the objective does not depend on a variable of the actor.
+    ValueError: if the return does not depend on the actions, or they on a variable.
   """
   # The open loop: the states that the policy sees are constants (Appendix B).
   states = tf.stop_gradient(roll_out(model, actor, initial_state, noise))
   t = tf.range(noise.shape[1])
   variables = actor.trainable_variables
-  with tf.GradientTape() as tape:
+  with tf.GradientTape() as policy_tape:
     mean, log_std = actor(states, t)
     actions = squash(mean, log_std, noise)
+    entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
+  with tf.GradientTape() as model_tape:
+    model_tape.watch(actions)
     predicted = model(initial_state, actions)
     visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
     returns = tf.reduce_sum(reward(visited, actions, t), 1)
-    entropy = tf.reduce_sum(squashed_entropy(mean, log_std, noise), 1)
-    objective = tf.reduce_mean(returns / return_scale + entropy_constant * entropy)
-  gradients = tape.gradient(objective, variables)
+    objective = tf.reduce_mean(returns) / return_scale
+  action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
+  if action_gradient is None:
+    raise ValueError('the return does not depend on the actions.')
+  gradients = policy_tape.gradient(
+      [actions, entropy], variables,
+      output_gradients=[action_gradient, tf.cast(entropy_constant * noise.shape[1], noise.dtype)])
   for variable, gradient in zip(variables, gradients):
     if gradient is None:
       raise ValueError(f'the return does not depend on the policy variable {variable.name}.')
-  return Imagined(returns, tf.reduce_mean(entropy) / noise.shape[1], gradients)
+  return Imagined(returns, entropy, gradients)
 
 
 def sequential_policy_gradient(model, reward, actor, initial_state, noise):

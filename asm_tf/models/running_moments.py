@@ -19,6 +19,8 @@ class RunningMoments(tf.Module):
     values = tf.where(finite, values, tf.zeros_like(values))
     count = tf.reduce_sum(weights)
     mean = tf.math.divide_no_nan(tf.reduce_sum(values, 0), count)
+    # A second pass: the sum of large numbers has lost what a small spread needs.
+    mean += tf.math.divide_no_nan(tf.reduce_sum(weights * (values - mean), 0), count)
     squares = tf.reduce_sum(weights * (values - mean) ** 2, 0)
     total = self._count + count
     shift = mean - self._mean

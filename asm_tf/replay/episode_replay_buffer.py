@@ -36,7 +36,10 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     return tf.minimum(self._added, self.capacity)
 
   def _add_batch(self, items):
-    """Adds episodes, a nest of [B, length, ...]."""
+    """Adds episodes, a nest of [B, length, ...]; `ValueError` for another length."""
+    for item in tf.nest.flatten(items):
+      if item.shape[1] != self._length:
+        raise ValueError(f'an episode has {item.shape[1]} rows, expected {self._length}.')
     count = tf.shape(tf.nest.flatten(items)[0], tf.int64)[0]
     rows = (self._added + tf.range(count)) % self.capacity
     self._table.write(rows, items)
