@@ -1,4 +1,8 @@
-"""Everything that a gin file may name. The library itself knows no gin."""
+"""Everything that a gin file may name.
+
+No other module depends on gin, but for the copies of the configuration that a run
+folder and TensorBoard hold.
+"""
 
 import gin
 

@@ -38,3 +38,13 @@ def require_not_negative(**values):
     if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (
         0 <= value < float('inf')):
       raise UserError(f'{name} is {value!r}: give a number of at least 0.')
+
+
+def require_sizes(**values):
+  """Raises `UserError` unless every value is a positive whole number or some of them."""
+  for name, value in values.items():
+    sizes = value if isinstance(value, (list, tuple)) else [value]
+    if not sizes:
+      raise UserError(f'{name} is {value!r}: give at least one size.')
+    for size in sizes:
+      require_at_least(1, **{name: size})

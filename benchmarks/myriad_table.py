@@ -47,18 +47,24 @@ def main():
     run_cells(cells, pathlib.Path(given.runs), given.parallel, out)
   if not out.exists():
     raise UserError(f'--out={out} does not exist: run without --rows first.')
-  print(table([json.loads(line) for line in out.read_text().splitlines()]))
+  print(table(read_rows(out)))
 
 
 def run_cells(cells, runs, parallel, out):
-  """Runs the cells, `parallel` at a time, and rewrites `out` after each."""
-  rows = []
+  """Runs the cells, `parallel` at a time, and puts each row into `out` as it ends."""
+  rows = {_order(row): row for row in read_rows(out)}
   with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
     futures = [pool.submit(run_cell, runs, *cell) for cell in cells]
     for future in tqdm(concurrent.futures.as_completed(futures), total=len(cells), unit='run'):
-      rows.append(future.result())
-      text = ''.join(json.dumps(row) + '\n' for row in sorted(rows, key=_order))
+      row = future.result()
+      rows[_order(row)] = row
+      text = ''.join(json.dumps(rows[key]) + '\n' for key in sorted(rows))
       command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
+
+
+def read_rows(path):
+  """The rows of a file of JSON lines; none where there is no file."""
+  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def run_cell(runs, system, horizon, seed):
@@ -71,7 +77,7 @@ def run_cell(runs, system, horizon, seed):
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
                           env=os.environ | {'TF_NUM_INTRAOP_THREADS': '1'}, check=False)
     if done.returncode:
-      raise UserError(f'{system} at H={horizon}, seed {seed}, failed: {done.stderr[-300:]}')
+      raise RuntimeError(f'{system} at H={horizon}, seed {seed}, failed: {done.stderr[-300:]}')
   summary = json.loads((folder / 'summary.json').read_text())
   rows = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   early = next(row for row in rows if row['env_steps'] >= 5000)

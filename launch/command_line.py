@@ -6,6 +6,7 @@ traceback); 1 anything else; 143 stopped by SIGTERM after saving.
 
 import logging as std_logging
 import os
+import pathlib
 import re
 import sys
 import warnings
@@ -26,9 +27,7 @@ def run(main):
 
 def parse_gin(files, bindings):
   """Reads gin files, then bindings; what is wrong with them is the user's input."""
-  for file in files:
-    if not os.path.isfile(file):
-      raise UserError(f'--gin_file={file} does not exist: give a file such as gin/myriad_lstm.gin.')
+  gin.add_config_file_search_path(str(pathlib.Path(__file__).parents[1]))
   with_gin_errors(lambda: gin.parse_config_files_and_bindings(
       files, None, finalize_config=False))
   macros = set(_macros())
@@ -37,6 +36,13 @@ def parse_gin(files, bindings):
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
                     f'these have {", ".join(sorted(macros))}.')
+
+
+def require_files(flag, files):
+  """Raises `UserError` unless all of the files that a flag names exist."""
+  for file in files:
+    if not os.path.isfile(file):
+      raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
 
 
 def _macros():
@@ -49,7 +55,7 @@ def with_gin_errors(call):
   try:
     return call()
   except (ValueError, TypeError, SyntaxError, OSError) as error:
-    if isinstance(error, OSError) or _is_from_gin(error):
+    if _is_from_gin(error):
       raise UserError(f'the configuration is not valid: {error}. Mend the gin file or '
                       '--gin_bindings.') from error
     raise

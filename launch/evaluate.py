@@ -28,7 +28,7 @@ def run(run_dir, plot=None):
   run_dir = pathlib.Path(run_dir)
   if not (run_dir / 'config.gin').is_file():
     raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
-  if not (run_dir / 'policy' / 'saved_model.pb').is_file():
+  if not (run_dir / 'summary.json').is_file():
     raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
                     f'--root_dir={run_dir} --resume, then evaluate it.')
   plot = pathlib.Path(plot or run_dir / 'trajectory.png')

@@ -12,6 +12,8 @@ from launch import command_line
 
 from absl import flags
 
+from asm_tf.errors import UserError
+
 
 def define_flags():
   flags.DEFINE_multi_string(
@@ -20,7 +22,7 @@ def define_flags():
   flags.DEFINE_multi_string(
       'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
-  flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0)
+  flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0, upper_bound=2**32 - 1)
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
 
@@ -32,6 +34,9 @@ def main():
 
 def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False):
   """Does what the flags of the same names ask for; returns the exit code."""
+  command_line.require_files('gin_file', gin_files)
+  if resume and not root_dir:
+    raise UserError('--resume goes on with the run in --root_dir: give that folder too.')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.train import Stopped
   command_line.parse_gin(gin_files, [*gin_bindings, f'train.seed = {seed}'])
@@ -40,7 +45,7 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False):
     summary = command_line.with_gin_errors(
         lambda: configurables.train(root_dir=root_dir, resume=resume))
   except Stopped as stopped:
-    print(f'stopped and saved; go on with --root_dir={root_dir} --resume.')
+    print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code
   score = summary['normalised_score']
   result = f'return {summary["return"]:.6g}' if score is None else f'score {score:.4f}'

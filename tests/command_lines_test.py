@@ -98,6 +98,9 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, cause, tmp_path):
     ('make_asm_agent.entropy_constant=float', 'configuration is not valid'),
     ('Trainer.batch_size=0', 'batch_size is 0'),
     ('Trainer.replay_capacity=3', 'replay_capacity is 3'),
+    ('LSTM.hidden_sizes=(64, 0)', 'hidden_sizes is 0'),
+    ('SquashedGaussianActor.initial_std=-1', 'initial_std is -1'),
+    ('SYSTEM="HIVTreatment"', 'SYSTEM=@CancerTreatment'),
     ('no binding at all', 'configuration is not valid'),
 ])
 def test_a_bad_binding_names_the_cause(binding, cause, tmp_path):
@@ -120,6 +123,11 @@ def test_a_run_of_another_configuration_is_not_resumed(tmp_path):
   gin.clear_config()
   with pytest.raises(UserError, match='HORIZON = 5, not 6'):
     launch_main.run([GIN_FILE], [*SMALL, 'HORIZON=6'], str(tmp_path), resume=True)
+
+
+def test_resume_needs_a_folder():
+  with pytest.raises(UserError, match='--root_dir'):
+    launch_main.run([GIN_FILE], resume=True)
 
 
 def test_evaluate_needs_a_finished_run(tmp_path):

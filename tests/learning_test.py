@@ -15,7 +15,15 @@ def train(root_dir, *bindings):
       [sys.executable, '-m', 'launch.main', '--gin_file=gin/myriad_lstm.gin',
        f'--root_dir={root_dir}', *(f'--gin_bindings={binding}' for binding in bindings)],
       cwd=REPOSITORY, check=True, timeout=900)
-  return json.loads((root_dir / 'summary.json').read_text())
+  summary = json.loads((root_dir / 'summary.json').read_text())
+  assert summary['best_normalised_score'] <= 1 + 1e-5  # nothing beats the optimum
+  return summary
+
+
+def test_no_stored_result_beats_the_optimum():
+  for path in (REPOSITORY / 'docs' / 'results').glob('*.jsonl'):
+    for line in path.read_text().splitlines():
+      assert json.loads(line)['score'] <= 1 + 1e-5, (path, line)
 
 
 @pytest.mark.slow

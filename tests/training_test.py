@@ -1,7 +1,10 @@
 """A run ends the same however often it is interrupted, and loses nothing."""
 
+import contextlib
 import functools
 import json
+import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import train as train_module
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.recorder import Recorder
+from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.trainer import Trainer
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
@@ -65,6 +69,10 @@ def assert_same_run(root_dir, whole):
   assert found.keys() == expected.keys()
   for key, value in expected.items():
     np.testing.assert_array_equal(found[key], value, err_msg=key)
+  events = EventAccumulator(str(root_dir / 'eval'), size_guidance={'tensors': 0})
+  events.Reload()  # no point of a curve is missing or drawn twice
+  assert [event.step for event in events.Tensors('Metrics/AverageReturn')] == [
+      row['env_steps'] for row in rows(root_dir)]
 
 
 def test_a_run_leaves_its_folder(whole_run):
@@ -127,6 +135,22 @@ def test_a_killed_run_resumes_to_the_same_end(
   assert_same_run(root_dir, whole_run[0])
 
 
+def test_a_stopped_run_resumes_to_the_same_end(whole_run, tmp_path, monkeypatch):
+  root_dir, original = tmp_path / 'run', Trainer.iterate
+
+  def iterate(trainer):
+    original(trainer)
+    if trainer.env_steps == 150:  # where an evaluation is due
+      signal.raise_signal(signal.SIGTERM)
+
+  with monkeypatch.context() as patch, pytest.raises(train_module.Stopped) as stopped:
+    patch.setattr(Trainer, 'iterate', iterate)
+    train(root_dir)
+  assert stopped.value.exit_code == 143
+  train(root_dir, resume=True)
+  assert_same_run(root_dir, whole_run[0])
+
+
 def test_a_torn_checkpoint_is_reported(whole_run, tmp_path, monkeypatch, caplog):
   root_dir = tmp_path / 'run'
   with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -146,6 +170,22 @@ def test_a_finished_run_can_be_extended(whole_run, tmp_path):
   assert rows(root_dir)[-1] == rows(whole_run[0])[-1]
 
 
+def test_a_finished_run_without_checkpoints_is_left_alone(whole_run, tmp_path):
+  root_dir = shutil.copytree(whole_run[0], tmp_path / 'run')
+  shutil.rmtree(root_dir / 'checkpoints')
+  with pytest.raises(UserError, match='without its checkpoints'):
+    train(root_dir, resume=True)
+  assert rows(root_dir) == rows(whole_run[0])
+
+
+def test_a_folder_in_use_is_left_alone(whole_run):
+  root_dir, _ = whole_run
+  owner = RunFolder(root_dir, resume=True)
+  owner.open()
+  with contextlib.closing(owner), pytest.raises(UserError, match='another process'):
+    train(root_dir, resume=True)
+
+
 def test_an_occupied_folder_is_left_alone(whole_run, tmp_path):
   root_dir, _ = whole_run
   before = rows(root_dir)
@@ -162,20 +202,10 @@ def test_an_occupied_folder_is_left_alone(whole_run, tmp_path):
     (dict(num_env_steps=0), 'num_env_steps'),
     (dict(eval_interval=0.5), 'eval_interval'),
     (dict(horizon=1), 'horizon'),
+    (dict(system='CancerTreatment'), 'SYSTEM=@CancerTreatment'),
 ])
 def test_bad_input_names_the_cause_and_makes_no_folder(change, message, tmp_path):
   with pytest.raises(UserError, match=message):
     train(tmp_path / 'run', **change)
   assert not (tmp_path / 'run').exists()
 
-
-def test_tensorboard_shows_a_resumed_run_once(tmp_path, monkeypatch):
-  root_dir = tmp_path / 'run'
-  with monkeypatch.context() as patch, pytest.raises(Killed):
-    kill_after_row(patch, 5)
-    train(root_dir)
-  train(root_dir, resume=True)
-  events = EventAccumulator(str(root_dir / 'eval'), size_guidance={'tensors': 0})
-  events.Reload()
-  steps = [event.step for event in events.Tensors('Metrics/AverageReturn')]
-  assert steps == [row['env_steps'] for row in rows(root_dir)]

@@ -101,10 +101,16 @@ class AsmAgent(tf_agent.TFAgent):
     self._update_model(states, experience.action[:, :-1], weights)
     self.train_step_counter.assign_add(1)
     tf.cond(self._policy_update_is_due(),
-            lambda: self._update_policy(states[:self._policy_batch_size, 0]), lambda: None)
+            lambda: self._update_policy(self._starts(states)), lambda: None)
     return tf_agent.LossInfo(
         loss=tf.identity(self._losses.model_loss),
         extra=AsmLosses(*(tf.identity(value) for value in self._losses)))
+
+  def _starts(self, states):
+    """[policy_batch_size, n]: initial states of the sampled trajectories, in turn."""
+    rows = tf.range(self._policy_batch_size) % tf.shape(states)[0]
+    starts = tf.gather(states[:, 0], rows)
+    return tf.ensure_shape(starts, [self._policy_batch_size, states.shape[-1]])
 
   def _policy_update_is_due(self):
     steps = self.train_step_counter * self._model_period

@@ -81,7 +81,10 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     model_tape.watch(actions)
     predicted = model(initial_state, actions)
     visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
-    returns = tf.reduce_sum(reward(visited, actions, t), 1)
+    rewards = reward(visited, actions, t)
+    if rewards.shape != noise.shape[:2]:
+      raise ValueError(f'rewards have shape {rewards.shape}, expected [B, H] = {noise.shape[:2]}.')
+    returns = tf.reduce_sum(rewards, 1)
     objective = tf.reduce_mean(returns) / return_scale
   action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
   if action_gradient is None:

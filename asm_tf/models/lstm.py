@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from asm_tf.errors import require_at_least, require_sizes
 from asm_tf.models.recurrent_kernels import lstm_cell, lstm_scan
 from asm_tf.models.sequence_model import SequenceModel
 
@@ -49,6 +50,8 @@ class LSTM(SequenceModel):
       hidden_sizes: u of each layer.
       dtype: 'float32' or 'float64'.
     """
+    require_at_least(1, embedding_size=embedding_size)
+    require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='lstm', dtype=dtype)
     self._normalizer = normalizer
     self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')

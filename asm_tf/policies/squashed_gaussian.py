@@ -7,6 +7,8 @@ import math
 
 import tensorflow as tf
 
+from asm_tf.errors import UserError, require_sizes
+
 LOG_STD_RANGE = (-5.0, 1.0)
 
 
@@ -25,9 +27,13 @@ class SquashedGaussianActor(tf.keras.Model):
       initial_std: sigma before training.
       dtype: 'float32' or 'float64'.
     """
+    require_sizes(hidden_sizes=hidden_sizes)
+    low, high = LOG_STD_RANGE
+    if not math.exp(low) < initial_std < math.exp(high):
+      raise UserError(f'initial_std is {initial_std}: give a number between '
+                      f'{math.exp(low):.3f} and {math.exp(high):.3f}.')
     super().__init__(name='actor', dtype=dtype)
     self._normalizer = normalizer
-    low, high = LOG_STD_RANGE
     position = 2 * (math.log(initial_std) - low) / (high - low) - 1
     self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype) for size in hidden_sizes]
     self._mean = tf.keras.layers.Dense(

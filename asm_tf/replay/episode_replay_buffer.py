@@ -68,7 +68,7 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     raise NotImplementedError('use gather_all for one pass over the episodes.')
 
   def _gather_all(self):
-    """Every episode, oldest slot first: a nest of [episodes, length, ...]."""
+    """Every episode, in the order of the ring: a nest of [episodes, length, ...]."""
     return self._table.read(tf.range(self._num_episodes()))
 
   def _clear(self):

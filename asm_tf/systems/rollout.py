@@ -31,7 +31,7 @@ def simulate(system, actions, noise=None):
 
 
 def return_and_gradient(system, actions):
-  """The return [B] and its gradient [B, H, m] with respect to the actions."""
+  """As `simulate`, and the gradient of the return: states, rewards, [B, H, m]."""
   with tf.GradientTape() as tape:
     tape.watch(actions)
     states, rewards = simulate(system, actions)

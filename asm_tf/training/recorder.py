@@ -48,15 +48,14 @@ class Recorder:
     self._system = system
     self._reference = scores.reference_for(system)
     self._optimal = scores.optimal_trajectory(system)
-    if env_steps > 0:
-      for name in ('train', 'eval'):
-        _drop_events_after(folder.path / name, env_steps)
+    for name in ('train', 'eval'):
+      _drop_events_after(folder.path / name, env_steps if wall_seconds > 0 else -1)
     self._writers = {name: tf.summary.create_file_writer(str(folder.path / name))
                      for name in ('train', 'eval')}
     self._began = time.monotonic() - wall_seconds
     self._last = (time.monotonic(), env_steps, None)
     self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
-                     dynamic_ncols=True, disable=None if sys.stderr.isatty() else False,
+                     dynamic_ncols=True,
                      mininterval=0.5 if sys.stderr.isatty() else 10)
 
   @property
@@ -80,12 +79,21 @@ class Recorder:
         **self._speeds(trainer), 'wall_seconds': self.wall_seconds}
     row = {key: _finite(value) for key, value in row.items()}
     self._folder.append_row(row)
-    self._write_summaries(row, evaluation)
+    self._write_summaries(row)
     if score is not None:
       self._bar.set_postfix(score=f'{score:.4f}', refresh=False)
     else:
       self._bar.set_postfix({'return': f'{evaluation.mean_return:.5g}'}, refresh=False)
     return row
+
+  def draw(self, env_steps, evaluation):
+    """Puts the evaluated trajectory, against the optimal one, into TensorBoard."""
+    figure = draw_trajectory(self._system, evaluation.states, evaluation.actions, self._optimal)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png', dpi=100)
+    with self._writers['eval'].as_default(step=env_steps):
+      tf.summary.image('trajectory', tf.image.decode_png(buffer.getvalue(), 4)[None])
+    self._writers['eval'].flush()
 
   def write_config(self):
     """Puts the operative configuration beside the curves."""
@@ -106,23 +114,14 @@ class Recorder:
     return {'env_steps_per_second': (trainer.env_steps - steps) / (now - then),
             'updates_per_second': (trainer.updates - updates) / (now - then)}
 
-  def _write_summaries(self, row, evaluation):
+  def _write_summaries(self, row):
     for name, writer in self._writers.items():
       with writer.as_default(step=row['env_steps']):
         for key, value in row.items():
           if value is not None and key not in ('env_steps', 'wall_seconds') and (
               (key in _EVAL) == (name == 'eval')):
             tf.summary.scalar(_TAGS.get(key, f'Losses/{key}'), value)
-        if name == 'eval':
-          tf.summary.image('trajectory', self._picture(evaluation))
       writer.flush()
-
-  def _picture(self, evaluation):
-    """The evaluated trajectory against the optimal one, [1, height, width, 4]."""
-    figure = draw_trajectory(self._system, evaluation.states, evaluation.actions, self._optimal)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format='png', dpi=100)
-    return tf.image.decode_png(buffer.getvalue(), 4)[None]
 
 
 def _drop_events_after(folder, step):
@@ -136,7 +135,7 @@ def _drop_events_after(folder, step):
   if files:
     draft = folder / 'resumed.tmp'
     with tf.io.TFRecordWriter(str(draft)) as writer:
-      for record in kept:
+      for record in dict.fromkeys(kept):  # once each, should a kill have left two copies
         writer.write(record)
     draft.replace(files[0])
     for file in files[1:]:

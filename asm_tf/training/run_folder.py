@@ -9,6 +9,7 @@
     policy/                 the evaluation policy as a SavedModel
 """
 
+import fcntl
 import json
 import os
 import sys
@@ -50,17 +51,53 @@ class RunFolder:
       self._check_same_run()
     elif self.path.exists() and not self.path.is_dir():
       raise UserError(f'{self.path} is a file: give another --root_dir.')
-    elif self.path.exists() and any(self.path.iterdir()):
+    elif self.path.exists() and {path.name for path in self.path.iterdir()} - {'config.gin.tmp'}:
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
 
-  def create(self):
-    """Makes the folder and writes config.gin; `UserError` if that is not possible."""
+  def open(self):
+    """Makes the folder, locks it for this process and writes config.gin.
+
+    Raises:
+      UserError: if it cannot be written, or another process is training in it.
+    """
     try:
       self.path.mkdir(parents=True, exist_ok=True)
+      self._lock = os.open(self.path, os.O_RDONLY)  # held until the process ends
+      fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       write_atomically(self._config, gin.config_str())
+    except BlockingIOError as error:
+      raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
+                      'another --root_dir.') from error
     except OSError as error:
       raise UserError(f'cannot write the run folder {self.path} ({error.strerror}): '
                       'give a --root_dir that can be written.') from error
+
+  def close(self):
+    os.close(self._lock)
+
+  def begin(self, env_steps):
+    """Makes ready to train on from a checkpoint, or from the start.
+
+    Rows that the checkpoint does not know are dropped, since they are made again;
+    the summary is, until the run has ended anew.
+
+    Args:
+      env_steps: of the checkpoint, or None where there is none.
+
+    Returns:
+      The rows that are left.
+
+    Raises:
+      UserError: if the run has ended and its checkpoints are gone.
+    """
+    summary = self.path / 'summary.json'
+    if env_steps is None and summary.exists():
+      raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
+                      'resumed: give another --root_dir.')
+    kept = [row for row in self.rows() if env_steps is not None and row['env_steps'] <= env_steps]
+    write_atomically(self._metrics, ''.join(json.dumps(row) + '\n' for row in kept))
+    summary.unlink(missing_ok=True)
+    return kept
 
   def _check_same_run(self):
     before, now = (_bindings(text) for text in (self._config.read_text(), gin.config_str()))
@@ -77,11 +114,6 @@ class RunFolder:
       return []
     lines = self._metrics.read_text().splitlines(keepends=True)
     return [json.loads(line) for line in lines if line.endswith('\n')]
-
-  def truncate_rows(self, env_steps):
-    """Drops the rows after `env_steps`: a resume makes them again."""
-    kept = [row for row in self.rows() if row['env_steps'] <= env_steps]
-    write_atomically(self._metrics, ''.join(json.dumps(row) + '\n' for row in kept))
 
   def append_row(self, row):
     """Adds one evaluation to metrics.jsonl."""
@@ -125,10 +157,11 @@ def write_atomically(path, text):
 
 def _bindings(config):
   """{name: value} of the bindings in gin text, long lines joined."""
-  joined = config.replace('\\\n', ' ')
-  bindings = {}
-  for line in joined.splitlines():
-    if '=' in line and not line.startswith('#'):
-      name, value = line.split('=', 1)
-      bindings[name.strip()] = ' '.join(value.split())
+  bindings, name = {}, None
+  for line in config.splitlines():
+    if name is not None and line.startswith(' '):  # gin breaks long values over lines
+      bindings[name] += ' ' + line.strip()
+    elif '=' in line and not line.startswith('#'):
+      name, value = (part.strip(' \\') for part in line.split('=', 1))
+      bindings[name] = value
   return bindings

@@ -1,19 +1,22 @@
 """One training run: collect, fit the model, improve the policy, evaluate, record."""
 
 import contextlib
+import functools
 import signal
 import warnings
 
 import tensorflow as tf
 from tf_agents.policies import policy_saver
 
-from asm_tf.errors import require_at_least
+from asm_tf.errors import UserError, require_at_least
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.memory import keep_freed_memory
 from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.trainer import Trainer
+
+_EVALUATIONS_A_PICTURE = 5
 
 
 class Stopped(Exception):
@@ -56,46 +59,58 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   folder = RunFolder(root_dir, resume)
   keep_freed_memory()
   tf.keras.utils.set_random_seed(seed)
+  if not (isinstance(system, functools.partial) or isinstance(system, type)):
+    raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed)
+  folder.open()
+  with contextlib.closing(folder):
+    _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed)
+    return folder.write_summary(seed)
+
+
+def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed):
+  """Trains on from the newest checkpoint to the end, and saves the policy."""
   evaluator = Evaluator(system, lambda *_: trainer.agent.policy, seed)
-  folder.create()
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints')
   wall_seconds = checkpointer.restore()
-  folder.truncate_rows(trainer.env_steps if wall_seconds is not None else -1)
+  rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
+  evaluated = rows[-1]['env_steps'] if rows else -1
   recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps)
   with contextlib.closing(recorder), _StopSignal() as stop:
+    recorder.write_config()
     _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
-          checkpoint_interval, is_new=wall_seconds is None)
+          checkpoint_interval, evaluated)
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
     policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
         str(folder.path / 'policy'))
-  return folder.write_summary(seed)
 
 
 def _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
-          checkpoint_interval, is_new):
-  if is_new:
-    recorder.record(trainer, evaluator.evaluate())
-    recorder.write_config()
-  evaluated = saved = trainer.env_steps
-  while trainer.env_steps < num_env_steps or not trainer.is_between_episodes:
-    trainer.iterate()
+          checkpoint_interval, evaluated):
+  """Trains to the end; `evaluated` is the step of the last row, -1 before the first."""
+  saved = trainer.env_steps
+  while True:
     steps = trainer.env_steps
-    recorder.show_progress(steps)
+    is_last = steps >= num_env_steps
+    if trainer.is_between_episodes:
+      if steps // eval_interval > evaluated // eval_interval or (is_last and evaluated < steps):
+        evaluation = evaluator.evaluate()
+        recorder.record(trainer, evaluation)
+        if is_last or steps // eval_interval % _EVALUATIONS_A_PICTURE == 0:
+          recorder.draw(steps, evaluation)
+        evaluated = steps
+      if steps // checkpoint_interval > saved // checkpoint_interval or is_last:
+        checkpointer.save(recorder.wall_seconds)
+        saved = steps
+      if is_last:
+        return
     if stop.signal_number is not None:
       checkpointer.save(recorder.wall_seconds)
       raise Stopped(stop.signal_number)
-    if not trainer.is_between_episodes:
-      continue
-    is_last = steps >= num_env_steps
-    if steps // eval_interval > evaluated // eval_interval or is_last:
-      recorder.record(trainer, evaluator.evaluate())
-      evaluated = steps
-    if steps // checkpoint_interval > saved // checkpoint_interval or is_last:
-      checkpointer.save(recorder.wall_seconds)
-      saved = steps
+    trainer.iterate()
+    recorder.show_progress(trainer.env_steps)
 
 
 class _StopSignal:

@@ -36,7 +36,7 @@ class Trainer(tf.Module):
     super().__init__(name='trainer')
     require_at_least(
         1, warmup_steps=warmup_steps, model_period=model_period, batch_size=batch_size)
-    require_at_least(system.horizon + 1, replay_capacity=replay_capacity)
+    require_at_least(system.horizon, replay_capacity=replay_capacity)
     self.system = system
     self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
@@ -49,7 +49,8 @@ class Trainer(tf.Module):
                             action_spec=self.env.action_spec(), model_period=model_period,
                             seed=seed)
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
-    self._replay = EpisodeReplayBuffer(spec, rows, replay_capacity, seed=(seed, 5))
+    capacity = replay_capacity // system.horizon * rows  # the boundary rows are no steps
+    self._replay = EpisodeReplayBuffer(spec, rows, capacity, seed=(seed, 5))
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
