@@ -6,7 +6,6 @@
 """
 
 import json
-import os
 import sys
 
 from launch import command_line
@@ -88,9 +87,7 @@ def save_row(path, name, horizon, row):
             if key in stored}
     row = row | kept
   systems[name][str(horizon)] = row
-  part = path.with_name(path.name + '.part')
-  part.write_text(_as_json(systems))
-  os.replace(part, path)
+  command_line.write_in_one_step(path, lambda part: part.write_text(_as_json(systems)))
 
 
 def without_actions(systems):

@@ -48,10 +48,11 @@ def reference(system_name, horizon):
 
 def reference_for(system):
   """The stored `Reference` of a system, or None where it differs from the stored one."""
-  default = type(system)(system.horizon, dtype=system.dtype)
-  if repr(vars(system)) != repr(vars(default)):
+  stored = reference(system.name, system.horizon)
+  if stored is None:
     return None
-  return reference(system.name, system.horizon)
+  default = type(system)(system.horizon, dtype=system.dtype)
+  return stored if repr(vars(system)) == repr(vars(default)) else None
 
 
 def optimal_trajectory(system):
