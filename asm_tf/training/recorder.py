@@ -55,8 +55,7 @@ class Recorder:
     self._began = time.monotonic() - wall_seconds
     self._last = (time.monotonic(), env_steps, None)
     self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
-                     dynamic_ncols=True,
-                     mininterval=0.5 if sys.stderr.isatty() else 10)
+                     dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 10)
 
   @property
   def wall_seconds(self):
@@ -67,7 +66,7 @@ class Recorder:
     self._bar.update(env_steps - self._bar.n)
 
   def record(self, trainer, evaluation):
-    """Records one evaluation; returns its row."""
+    """Records one evaluation."""
     score = None
     if self._reference is not None:
       score = float(scores.normalised_score(evaluation.mean_return, self._reference))
@@ -84,7 +83,6 @@ class Recorder:
       self._bar.set_postfix(score=f'{score:.4f}', refresh=False)
     else:
       self._bar.set_postfix({'return': f'{evaluation.mean_return:.5g}'}, refresh=False)
-    return row
 
   def draw(self, env_steps, evaluation):
     """Puts the evaluated trajectory, against the optimal one, into TensorBoard."""
