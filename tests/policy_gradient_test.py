@@ -104,10 +104,14 @@ def flat(tensors):
 @pytest.mark.parametrize('seed', range(4))
 def test_two_passes_equal_the_sequential_route(seed):
   model, actor, initial_state, noise = build_lstm(seed)
-  imagined = open_loop_policy_gradient(model, reward, actor, initial_state, noise)
-  expected = sequential_policy_gradient(model, reward, actor, initial_state, noise)
-  assert np.linalg.norm(flat(expected)) > 1e-3
-  np.testing.assert_allclose(flat(imagined.gradients), flat(expected), rtol=1e-9, atol=1e-11)
+  arguments = model, reward, actor, initial_state, noise, 2.0, 0.3
+  imagined = open_loop_policy_gradient(*arguments)
+  expected = sequential_policy_gradient(*arguments)
+  assert np.linalg.norm(flat(expected.gradients)) > 1e-3
+  np.testing.assert_allclose(
+      flat(imagined.gradients), flat(expected.gradients), rtol=1e-9, atol=1e-11)
+  np.testing.assert_allclose(imagined.returns, expected.returns, rtol=1e-12)
+  np.testing.assert_allclose(imagined.entropy, expected.entropy, rtol=1e-12)
 
 
 def test_xla_equals_eager():
@@ -221,7 +225,7 @@ def test_no_gradient_flows_through_the_policys_inputs():
   closed_loop = open_loop + (1 - a_1**2) * theta * (1 - s_1**2) * 0.7
   arguments = model, last_action, actor, initial_state, noise
   np.testing.assert_allclose(open_loop_policy_gradient(*arguments).gradients[0], open_loop)
-  np.testing.assert_allclose(sequential_policy_gradient(*arguments)[0], open_loop)
+  np.testing.assert_allclose(sequential_policy_gradient(*arguments).gradients[0], open_loop)
   with tf.GradientTape() as tape:  # the control: `roll_out` itself does carry the gradient
     states = roll_out(model, actor, initial_state, noise)
     objective = squash(*actor(states[:, 1], 1), noise[:, 1])

@@ -1,20 +1,15 @@
 """The action-sequence model policy gradient agent (paper, Algorithm 1)."""
 
-import collections
-
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.errors import require_at_least, require_not_negative, require_positive
-from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
+from asm_tf.gradients.comparison import cosine_similarity, relative_error
+from asm_tf.gradients.policy_gradient import (
+    open_loop_policy_gradient, sequential_policy_gradient)
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
-
-AsmLosses = collections.namedtuple('AsmLosses', (
-    'model_loss', 'model_gradient_norm', 'imagined_return', 'policy_entropy',
-    'policy_gradient_norm', 'skipped_updates'))
-
 
 class AsmAgent(tf_agent.TFAgent):
   """Learns a world model and improves a policy through it.
@@ -25,8 +20,9 @@ class AsmAgent(tf_agent.TFAgent):
 
   def __init__(self, time_step_spec, action_spec, *, world_model, actor, normalizer, reward,
                model_optimizer, policy_optimizer, horizon, model_period=2, policy_period=16,
-               policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0,
-               scale_returns=True, seed=0):
+               policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0, feedback=0.0,
+               scale_returns=True, reward_optimizer=None, simulator=None, comparison_period=0,
+               seed=0):
     """Builds the agent from its parts.
 
     Args:
@@ -35,7 +31,8 @@ class AsmAgent(tf_agent.TFAgent):
       world_model: built `SequenceModel`.
       actor: built `SquashedGaussianActor`.
       normalizer: the `Normalizer` that both use.
-      reward: function (states [B, H, n], actions [B, H, m], t [H]) -> [B, H].
+      reward: function (states [B, H, n], actions [B, H, m], t [H]) -> [B, H]; with
+        `reward_optimizer` a built `RewardModel`.
       model_optimizer: Keras optimiser of the world model.
       policy_optimizer: Keras optimiser of the actor.
       horizon: H.
@@ -45,15 +42,23 @@ class AsmAgent(tf_agent.TFAgent):
       entropy_constant: weight of the policy's entropy at each step, in units of
         the return scale.
       clip_norm: largest norm of the policy gradient.
+      feedback: 0 follows the open-loop gradient, by two passes; above, up to 1, the
+        one that reaches back through the policy's inputs too, by the sequential route.
       scale_returns: True counts returns in units of their running standard
         deviation; False as they are, as in the paper.
+      reward_optimizer: Keras optimiser of a learned reward, trained once a `train`
+        call; None where the reward is given.
+      simulator: pair (`TrueDynamics`, its reward) to compare gradients with, or None.
+      comparison_period: policy updates between comparisons of the policy gradient
+        with the simulator's own; 0 for none.
       seed: of exploration and imagination.
     """
     require_at_least(1, model_period=model_period)
     require_at_least(model_period, policy_period=policy_period)
     require_positive(clip_norm=clip_norm)
     require_at_least(1, policy_batch_size=policy_batch_size)
-    require_not_negative(entropy_constant=entropy_constant)
+    require_not_negative(entropy_constant=entropy_constant, feedback=feedback)
+    require_at_least(0, comparison_period=comparison_period)
     self._model = world_model
     self._actor = actor
     self._normalizer = normalizer
@@ -66,13 +71,24 @@ class AsmAgent(tf_agent.TFAgent):
     self._policy_batch_size = policy_batch_size
     self._entropy_constant = entropy_constant
     self._clip_norm = clip_norm
+    self._feedback = feedback
+    self._reward_optimizer = reward_optimizer
+    self._simulator = simulator
+    self._comparison_period = comparison_period
     self._return_moments = RunningMoments(1) if scale_returns else None
     self._exploration = tf.random.Generator.from_seed((seed, 1), alg='philox')
     self._imagination = tf.random.Generator.from_seed((seed, 2), alg='philox')
+    names = ['model_loss', 'model_gradient_norm', 'imagined_return', 'policy_entropy',
+             'policy_gradient_norm']
+    if reward_optimizer is not None:
+      names += ['reward_loss']
+      reward_optimizer.build(reward.trainable_variables)
+    if comparison_period:
+      names += ['gradient_cosine', 'gradient_relative_error']
     # NaN until the first update, so that no curve starts from a zero nobody measured.
-    self._losses = AsmLosses(*(
-        tf.Variable(0.0 if name == 'skipped_updates' else float('nan'), trainable=False, name=name)
-        for name in AsmLosses._fields))
+    self._losses = {name: tf.Variable(float('nan'), trainable=False, name=name) for name in names}
+    self._losses['skipped_updates'] = tf.Variable(0.0, trainable=False, name='skipped_updates')
+    self._policy_updates = tf.Variable(0, trainable=False, name='policy_updates')
     for optimizer, module in ((model_optimizer, world_model), (policy_optimizer, actor)):
       optimizer.build(module.trainable_variables)
     super().__init__(
@@ -86,25 +102,29 @@ class AsmAgent(tf_agent.TFAgent):
   def observe(self, episodes):
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
     self._normalizer.update(episodes.observation[..., :-1])
+    if self._reward_optimizer is not None:
+      self._reward.observe(episodes.reward[:, :-1])
     if self._return_moments is not None:
       self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
 
   def losses(self):
     """{name: scalar} of the last updates; NaN before the first."""
-    return self._losses._asdict()
+    return dict(self._losses)
 
   def _train(self, experience, weights=None):
     if experience.observation.shape[1] != self.train_sequence_length:
       raise ValueError(f'experience has {experience.observation.shape[1]} rows a trajectory, '
                        f'expected H+1 = {self.train_sequence_length}.')
-    states = experience.observation[..., :-1]
-    self._update_model(states, experience.action[:, :-1], weights)
+    states, actions = experience.observation[..., :-1], experience.action[:, :-1]
+    self._update_model(states, actions, weights)
+    if self._reward_optimizer is not None:
+      self._update_reward(states[:, :-1], actions, experience.reward[:, :-1])
     self.train_step_counter.assign_add(1)
     tf.cond(self._policy_update_is_due(),
             lambda: self._update_policy(self._starts(states)), lambda: None)
     return tf_agent.LossInfo(
-        loss=tf.identity(self._losses.model_loss),
-        extra=AsmLosses(*(tf.identity(value) for value in self._losses)))
+        loss=tf.identity(self._losses['model_loss']),
+        extra={name: tf.identity(value) for name, value in self._losses.items()})
 
   def _starts(self, states):
     """[policy_batch_size, n]: initial states of the sampled trajectories, in turn."""
@@ -117,12 +137,13 @@ class AsmAgent(tf_agent.TFAgent):
     return steps // self._policy_period > (steps - self._model_period) // self._policy_period
 
   def _loss(self, experience, weights=None, training=False):
-    loss = self._model_loss(experience.observation[..., :-1], experience.action[:, :-1], weights)
+    loss = self._model_loss(
+        experience.observation[..., :-1], experience.action[:, :-1], weights, training)
     return tf_agent.LossInfo(loss, ())
 
-  def _model_loss(self, states, actions, weights):
+  def _model_loss(self, states, actions, weights, training):
     """Mean squared error of the predicted states, in units of their spread."""
-    predicted = self._model.predict_teacher_forced(states, actions)
+    predicted = self._model.predict_teacher_forced(states, actions, training)
     error = self._normalizer.normalize(predicted) - self._normalizer.normalize(states[:, 1:])
     squares = tf.reduce_mean(error**2, [1, 2])  # [B]
     return tf.reduce_mean(squares if weights is None else weights * squares)
@@ -130,25 +151,51 @@ class AsmAgent(tf_agent.TFAgent):
   def _update_model(self, states, actions, weights):
     variables = self._model.trainable_variables
     with tf.GradientTape() as tape:
-      loss = self._model_loss(states, actions, weights)
-    norm, applied = apply_if_finite(
-        self._model_optimizer, tape.gradient(loss, variables), variables)
+      loss = self._model_loss(states, actions, weights, training=True)
+    norm, applied = tf.zeros_like(loss), True
+    if variables:  # the true dynamics have none
+      norm, applied = apply_if_finite(
+          self._model_optimizer, tape.gradient(loss, variables), variables)
     self._record(applied, model_loss=loss, model_gradient_norm=norm)
+
+  def _update_reward(self, states, actions, rewards):
+    variables = self._reward.trainable_variables
+    with tf.GradientTape() as tape:
+      loss = self._reward.loss(states, actions, tf.range(self._horizon), rewards)
+    _, applied = apply_if_finite(
+        self._reward_optimizer, tape.gradient(loss, variables), variables)
+    self._record(applied, reward_loss=loss)
 
   def _update_policy(self, initial_state):
     shape = [initial_state.shape[0], self._horizon, self.action_spec.shape[0]]
+    noise = self._imagination.normal(shape, dtype=initial_state.dtype)
+    if self._comparison_period:
+      tf.cond(self._policy_updates % self._comparison_period == 0,
+              lambda: self._compare_gradients(initial_state, noise), lambda: None)
     scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
-    imagined = open_loop_policy_gradient(
-        self._model, self._reward, self._actor, initial_state,
-        self._imagination.normal(shape, dtype=initial_state.dtype), scale,
-        self._entropy_constant)
+    imagined = self._policy_gradient(
+        self._model, self._reward, initial_state, noise, scale, self._entropy_constant)
     norm, applied = apply_if_finite(
         self._policy_optimizer, [-gradient for gradient in imagined.gradients],
         self._actor.trainable_variables, self._clip_norm)
+    self._policy_updates.assign_add(1)
     self._record(applied, imagined_return=tf.reduce_mean(imagined.returns),
                  policy_entropy=imagined.entropy, policy_gradient_norm=norm)
 
+  def _policy_gradient(self, model, reward, initial_state, noise, scale=1.0, entropy_constant=0.0):
+    arguments = (model, reward, self._actor, initial_state, noise, scale, entropy_constant)
+    if self._feedback:
+      return sequential_policy_gradient(*arguments, self._feedback)
+    return open_loop_policy_gradient(*arguments)
+
+  def _compare_gradients(self, initial_state, noise):
+    """How well the model's gradient of the return agrees with the simulator's."""
+    ours, theirs = (self._policy_gradient(*world, initial_state, noise).gradients
+                    for world in ((self._model, self._reward), self._simulator))
+    self._record(True, gradient_cosine=cosine_similarity(ours, theirs),
+                 gradient_relative_error=relative_error(ours, theirs))
+
   def _record(self, applied, **values):
-    self._losses.skipped_updates.assign_add(tf.where(applied, 0.0, 1.0))
+    self._losses['skipped_updates'].assign_add(tf.where(applied, 0.0, 1.0))
     for name, value in values.items():
-      getattr(self._losses, name).assign(tf.cast(value, tf.float32))
+      self._losses[name].assign(tf.cast(value, tf.float32))

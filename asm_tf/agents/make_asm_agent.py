@@ -6,17 +6,19 @@ from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.errors import require_positive
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 
 
 def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, world_model=LSTM,
                    actor=SquashedGaussianActor, model_learning_rate=1e-3,
                    policy_learning_rate=1e-3, policy_period=16, policy_batch_size=16,
-                   entropy_constant=0.001, normalize=True):
+                   entropy_constant=0.001, feedback=0.0, normalize=True, reward_model=None,
+                   reward_learning_rate=1e-3, comparison_period=0):
   """Builds the agent of Algorithm 1.
 
   Args:
-    system: `System`, whose reward the agent may differentiate.
+    system: `System`; the agent is given its sizes and, unless it learns one, its reward.
     time_step_spec: of the environment.
     action_spec: of the environment.
     model_period: environment steps a model update, so that `policy_period` can be
@@ -29,18 +31,28 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
     policy_period: environment steps a policy update (the paper's replay ratio 16).
     policy_batch_size: imagined trajectories a policy update.
     entropy_constant: weight of the policy's entropy.
+    feedback: 0 for the open-loop policy gradient, 1 for the closed-loop one.
     normalize: scale states, time and returns by their running moments; False
       follows the paper to the letter.
+    reward_model: class of `RewardModel` to learn the reward with; None takes the
+      system's own.
+    reward_learning_rate: of Adam.
+    comparison_period: policy updates between comparisons of the model's policy
+      gradient with the simulator's; 0 for none.
   """
   require_positive(model_learning_rate=model_learning_rate,
-                   policy_learning_rate=policy_learning_rate)
+                   policy_learning_rate=policy_learning_rate,
+                   reward_learning_rate=reward_learning_rate)
   normalizer = Normalizer(system.state_size, system.horizon, normalize)
+  reward = system.reward
+  if reward_model is not None:
+    reward = reward_model(normalizer, system.state_size, system.action_size, scale=normalize)
   return AsmAgent(
       time_step_spec, action_spec,
       world_model=world_model(normalizer, system.state_size, system.action_size),
       actor=actor(normalizer, system.state_size, system.action_size),
       normalizer=normalizer,
-      reward=system.reward,
+      reward=reward,
       model_optimizer=_adam(model_learning_rate),
       policy_optimizer=_adam(policy_learning_rate),
       horizon=system.horizon,
@@ -48,6 +60,10 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       policy_period=policy_period,
       policy_batch_size=policy_batch_size,
       entropy_constant=entropy_constant,
+      feedback=feedback,
+      reward_optimizer=None if reward_model is None else _adam(reward_learning_rate),
+      simulator=(TrueDynamics(system), system.reward) if comparison_period else None,
+      comparison_period=comparison_period,
       scale_returns=normalize,
       seed=seed)
 

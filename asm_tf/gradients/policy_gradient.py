@@ -5,7 +5,10 @@
 The policy's inputs carry no gradient, so two passes suffice: one roll-out
 without a tape gives the states; then all actions are recomputed at once and the
 model is differentiated once, over the whole sequence, in parallel in time where
-its architecture allows.
+its architecture allows. `feedback` dials from there to the closed loop (Appendix B):
+a_t = pi_theta(feedback s_t + (1 - feedback) stop(s_t), eps_t) has the same value at
+every setting and reaches back through the policy's inputs in proportion. It needs
+the tape through the sequential roll-out.
 """
 
 import collections
@@ -17,7 +20,7 @@ from asm_tf.policies.squashed_gaussian import squash, squashed_entropy
 Imagined = collections.namedtuple('Imagined', 'returns entropy gradients')
 
 
-def roll_out(model, actor, initial_state, noise):
+def roll_out(model, actor, initial_state, noise, feedback=1.0):
   """States that a policy visits in a world model.
 
   Args:
@@ -25,17 +28,17 @@ def roll_out(model, actor, initial_state, noise):
     actor: `SquashedGaussianActor`.
     initial_state: [B, n].
     noise: [B, H, m] standard normal draws.
+    feedback: how much of the gradient goes back through the policy's inputs, 0 to 1.
 
   Returns:
-    [B, H, n], s_0 .. s_{H-1}: what the policy sees. Differentiable (the
-    closed-loop route) unless the caller stops it.
+    [B, H, n], s_0 .. s_{H-1}: what the policy sees; differentiable.
   """
   horizon = noise.shape[1]
   noise = tf.transpose(noise, [1, 0, 2])  # [H, B, m]
 
   def body(t, state, carry, states):
     states = states.write(t, state)
-    action = squash(*actor(state, t), noise[t])
+    action = squash(*actor(_dial(state, feedback), t), noise[t])
     state, carry = model.step(carry, action, t)
     return t + 1, state, carry, states
 
@@ -71,46 +74,75 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
   """
   # The open loop: the states that the policy sees are constants (Appendix B).
   states = tf.stop_gradient(roll_out(model, actor, initial_state, noise))
-  t = tf.range(noise.shape[1])
   variables = actor.trainable_variables
   with tf.GradientTape() as policy_tape:
-    mean, log_std = actor(states, t)
+    mean, log_std = actor(states, tf.range(noise.shape[1]))
     actions = squash(mean, log_std, noise)
     entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
   with tf.GradientTape() as model_tape:
     model_tape.watch(actions)
     predicted = model(initial_state, actions)
     visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
-    rewards = reward(visited, actions, t)
-    if rewards.shape != noise.shape[:2]:
-      raise ValueError(f'rewards have shape {rewards.shape}, expected [B, H] = {noise.shape[:2]}.')
-    returns = tf.reduce_sum(rewards, 1)
+    returns = _returns(reward, visited, actions)
     objective = tf.reduce_mean(returns) / return_scale
   action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
   if action_gradient is None:
     raise ValueError('the return does not depend on the actions.')
   gradients = policy_tape.gradient(
       [actions, entropy], variables,
-      output_gradients=[action_gradient, tf.cast(entropy_constant * noise.shape[1], noise.dtype)])
-  for variable, gradient in zip(variables, gradients):
-    if gradient is None:
-      raise ValueError(f'the return does not depend on the policy variable {variable.name}.')
+      output_gradients=[action_gradient, tf.convert_to_tensor(
+          entropy_constant * noise.shape[1], noise.dtype)])
+  _require_paths(variables, gradients)
   return Imagined(returns, entropy, gradients)
 
 
-def sequential_policy_gradient(model, reward, actor, initial_state, noise):
-  """The same gradient by a tape through the sequential roll-out; slow, for reference.
+def sequential_policy_gradient(model, reward, actor, initial_state, noise, return_scale=1.0,
+                               entropy_constant=0.0, feedback=0.0):
+  """The gradient by a tape through the sequential roll-out, open loop to closed loop.
 
-  Arguments as in `open_loop_policy_gradient`. Returns one gradient of the mean
-  return a trainable variable of the actor.
+  With feedback = 0 it equals `open_loop_policy_gradient`, at a multiple of its cost;
+  with feedback = 1 it is the total derivative of the objective.
+
+  Args:
+    model: see `open_loop_policy_gradient`, as all arguments but the last.
+    reward: function.
+    actor: the policy.
+    initial_state: [B, n].
+    noise: [B, H, m].
+    return_scale: positive scalar.
+    entropy_constant: weight of the entropy.
+    feedback: how much of the gradient goes back through the policy's inputs, 0 to 1.
+
+  Returns:
+    `Imagined`.
   """
-  horizon = noise.shape[1]
+  horizon, variables = noise.shape[1], actor.trainable_variables
   with tf.GradientTape() as tape:
-    state, carry = initial_state, model.start(initial_state, horizon)
-    returns = tf.zeros(initial_state.shape[0], initial_state.dtype)
-    for t in range(horizon):
-      action = squash(*actor(tf.stop_gradient(state), t), noise[:, t])  # the open loop
-      returns += reward(state, action, t)
-      state, carry = model.step(carry, action, t)
-    objective = tf.reduce_mean(returns)
-  return tape.gradient(objective, actor.trainable_variables)
+    visited = roll_out(model, actor, initial_state, noise, feedback)
+    mean, log_std = actor(_dial(visited, feedback), tf.range(horizon))
+    actions = squash(mean, log_std, noise)
+    entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
+    returns = _returns(reward, visited, actions)
+    objective = tf.reduce_mean(returns) / return_scale + entropy_constant * horizon * entropy
+  gradients = tape.gradient(objective, variables)
+  _require_paths(variables, gradients)
+  return Imagined(returns, entropy, gradients)
+
+
+def _dial(state, feedback):
+  """The state itself, of whose gradient the share `feedback` goes on."""
+  return feedback * state + (1 - feedback) * tf.stop_gradient(state)
+
+
+def _returns(reward, visited, actions):
+  """[B] from states s_0 .. s_{H-1} and actions."""
+  rewards = reward(visited, actions, tf.range(actions.shape[1]))
+  if rewards.shape != actions.shape[:2]:
+    raise ValueError(f'rewards have shape {rewards.shape}, expected [B, H] = {actions.shape[:2]}.')
+  return tf.reduce_sum(rewards, 1)
+
+
+def _require_paths(variables, gradients):
+  for variable, gradient in zip(variables, gradients):
+    if gradient is None:
+      raise ValueError(f'the return does not depend on the policy variable {variable.name}.')

@@ -15,6 +15,7 @@ from asm_tf.models.running_moments import RunningMoments
 
 _OCTAVES = 5
 
+
 class Normalizer(tf.Module):
   """Streaming normalisation of states and time, shared by model and policy."""
 
@@ -29,7 +30,7 @@ class Normalizer(tf.Module):
     """
     super().__init__(name='normalizer')
     self._moments = RunningMoments(state_size, dtype)
-    self._horizon = horizon
+    self.horizon = horizon
     self._enabled = enabled
     self._dtype = dtype
 
@@ -56,6 +57,6 @@ class Normalizer(tf.Module):
     t = tf.cast(t, self._dtype)[..., None]
     if not self._enabled:
       return t
-    angles = t / self._horizon * tf.constant(
+    angles = t / self.horizon * tf.constant(
         [math.pi * 2**k for k in range(_OCTAVES)], self._dtype)
-    return tf.concat([2 * t / self._horizon - 1, tf.sin(angles), tf.cos(angles)], -1)
+    return tf.concat([2 * t / self.horizon - 1, tf.sin(angles), tf.cos(angles)], -1)

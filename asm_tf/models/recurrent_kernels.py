@@ -1,4 +1,6 @@
-"""The recurrence of an LSTM, with the backward pass written out.
+"""The recurrences of the RNN and the LSTM, with their backward passes written out.
+
+The RNN is the paper's Equation 2, x_t = tanh(x_{t-1} U) + z_t. The LSTM is
 
     i, f, o = sigma(.), g = tanh(.) of split(z_t + h_{t-1} U)
     c_t = f c_{t-1} + i g,   h_t = o tanh(c_t)
@@ -6,13 +8,59 @@
 z holds the input projections of the whole sequence, formed outside in one matrix
 product. sigma(x) = (1 + tanh(x/2)) / 2, so that one tanh over the contiguous
 gates does for all four: XLA compiles that to half the time of four activations.
-The forward loop keeps the gates; what the backward pass can form for all t at
-once it forms before its loop, which carries only the recurrence; the gradient of
-U is one matrix product after it. Everything here is time-major, [T, B, ...].
+The forward loop keeps the activations; what the backward pass can form for all t
+at once it forms before its loop, which carries only the recurrence; the gradient
+of U is one matrix product after it. Everything here is time-major, [T, B, ...].
 """
 
 import numpy as np
 import tensorflow as tf
+
+
+def rnn_cell(z, kernel, x):
+  """One step of Equation 2: z and x [B, u], kernel [u, u] -> [B, u]."""
+  return tf.tanh(x @ kernel) + z
+
+
+@tf.custom_gradient
+def rnn_scan(z, kernel, x0):
+  """States of Equation 2 over a sequence.
+
+  Args:
+    z: [T, B, u], input projections with bias.
+    kernel: [u, u], the recurrent matrix U.
+    x0: [B, u], the state before the first step.
+
+  Returns:
+    [T, B, u], x_1 .. x_T.
+  """
+  steps = z.shape[0]
+
+  def body(t, x, xs):
+    x = rnn_cell(z[t], kernel, x)
+    return t + 1, x, xs.write(t, x)
+
+  *_, xs = tf.while_loop(lambda t, *_: t < steps, body, (0, x0, _array(steps, z.dtype, x0.shape)),
+                         maximum_iterations=steps)
+  xs = xs.stack()
+
+  def gradient(dxs):
+    slopes = 1 - (xs - z) ** 2  # of the tanh
+    kernel_transposed = tf.transpose(kernel)
+
+    def body(s, dx, totals):
+      t = steps - 1 - s
+      dx += dxs[t]
+      return s + 1, (dx * slopes[t]) @ kernel_transposed, totals.write(t, dx)
+
+    *_, dx0, dz = tf.while_loop(
+        lambda s, *_: s < steps, body,
+        (0, tf.zeros_like(x0), _array(steps, z.dtype, x0.shape)), maximum_iterations=steps)
+    dz = dz.stack()
+    previous = tf.concat([x0[None], xs[:-1]], 0)
+    return dz, tf.einsum('tbu,tbv->uv', previous, dz * slopes), dx0
+
+  return xs, gradient
 
 
 def lstm_cell(pre_activations, c):
@@ -46,19 +94,19 @@ def lstm_scan(z, kernel, h0, c0):
   Returns:
     [T, B, u], h_1 .. h_T.
   """
-  hs, cs, gates = _forward(z, kernel, h0, c0)
+  hs, cs, gates = _lstm_forward(z, kernel, h0, c0)
 
   def gradient(dhs):
     previous_h = tf.concat([h0[None], hs[:-1]], 0)
     previous_c = tf.concat([c0[None], cs[:-1]], 0)
-    dz, dh0, dc0 = _backward(dhs, kernel, gates, previous_c, cs)
+    dz, dh0, dc0 = _lstm_backward(dhs, kernel, gates, previous_c, cs)
     dkernel = tf.einsum('tbu,tbv->uv', previous_h, dz)
     return dz, dkernel, dh0, dc0
 
   return hs, gradient
 
 
-def _forward(z, kernel, h0, c0):
+def _lstm_forward(z, kernel, h0, c0):
   steps = z.shape[0]
 
   def body(t, h, c, hs, cs, gates):
@@ -71,7 +119,7 @@ def _forward(z, kernel, h0, c0):
   return hs.stack(), cs.stack(), gates.stack()
 
 
-def _backward(dhs, kernel, gates, previous_c, cs):
+def _lstm_backward(dhs, kernel, gates, previous_c, cs):
   """Gradients of the pre-activations [T, B, 4u] and of h0 and c0."""
   steps = dhs.shape[0]
   i, f, g, o = tf.split(gates, 4, -1)

@@ -24,6 +24,8 @@ _TAGS = {
     'policy_entropy': 'Policy/Entropy',
     'policy_gradient_norm': 'Policy/GradientNorm',
     'model_gradient_norm': 'Model/GradientNorm',
+    'gradient_cosine': 'Policy/CosineWithSimulatorGradient',
+    'gradient_relative_error': 'Policy/RelativeErrorToSimulatorGradient',
     'skipped_updates': 'Metrics/SkippedUpdates',
     'env_steps_per_second': 'RunTime/env_steps_per_sec',
     'updates_per_second': 'RunTime/train_steps_per_sec',

@@ -1,0 +1,49 @@
+"""The one-step world model (paper, Equation 1; Appendix E.1): the Markov agent's."""
+
+import tensorflow as tf
+
+from asm_tf.errors import require_sizes
+from asm_tf.models.sequence_model import SequenceModel
+
+
+class Markov(SequenceModel):
+  """s_{t+1} = s_t + f(s_t, a_t, t) with an MLP f; trained on single true transitions."""
+
+  def __init__(self, normalizer, state_size, action_size, hidden_sizes=(64, 64),
+               dtype='float32'):
+    """Builds the model and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time.
+      state_size: n.
+      action_size: m.
+      hidden_sizes: widths of the ReLU layers.
+      dtype: 'float32' or 'float64'.
+    """
+    require_sizes(hidden_sizes=hidden_sizes)
+    super().__init__(name='markov', dtype=dtype)
+    self._normalizer = normalizer
+    self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
+                    for i, size in enumerate(hidden_sizes)]
+    self._difference = tf.keras.layers.Dense(state_size, dtype=dtype, name='difference')
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
+
+  def start(self, initial_state, horizon):
+    return initial_state
+
+  def step(self, carry, action, t):
+    state = self._next(carry, action, t)
+    return state, state
+
+  def predict_teacher_forced(self, states, actions, training=False):
+    return self._next(states[:, :-1], actions, tf.range(actions.shape[1]))
+
+  def _next(self, states, actions, t):
+    """The successors [..., n] of any number of states."""
+    states = self._normalizer.normalize(states)
+    time = self._normalizer.time(t)
+    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
+    x = tf.concat([states, actions, time], -1)
+    for layer in self._hidden:
+      x = layer(x)
+    return self._normalizer.denormalize(states + self._difference(x))

@@ -1,0 +1,87 @@
+"""What the recurrent action-sequence models share: everything but the cell."""
+
+import tensorflow as tf
+
+from asm_tf.errors import require_at_least, require_sizes
+from asm_tf.models.sequence_model import SequenceModel
+
+
+class RecurrentModel(SequenceModel):
+  """Linear embedding of (action, time), recurrent layers, linear read-out of the state.
+
+  The initial carry of every layer is a linear map of the initial state.
+  """
+
+  def __init__(self, normalizer, state_size, action_size, make_layer, embedding_size,
+               hidden_sizes, name, dtype):
+    """Builds the model and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time.
+      state_size: n.
+      action_size: m.
+      make_layer: class of recurrent layer, such as `LSTMLayer`.
+      embedding_size: width of the linear embedding of the inputs.
+      hidden_sizes: u of each layer.
+      name: of the model.
+      dtype: 'float32' or 'float64'.
+    """
+    require_at_least(1, embedding_size=embedding_size)
+    require_sizes(hidden_sizes=hidden_sizes)
+    super().__init__(name=name, dtype=dtype)
+    self._normalizer = normalizer
+    self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')
+    self._embedding.build([None, action_size + normalizer.time_size])
+    self._stack = [
+        make_layer(input_size, units, dtype=dtype, name=f'layer_{i}') for i, (input_size, units)
+        in enumerate(zip((embedding_size, *hidden_sizes), hidden_sizes))]
+    carry_size = sum(layer.carry_size for layer in self._stack)
+    self._start = tf.keras.layers.Dense(carry_size, dtype=dtype, name='start')
+    self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
+
+  def call(self, initial_state, actions, training=False):
+    actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
+    z = self._embed(actions, tf.range(actions.shape[0])[:, None])
+    for i, (layer, carry) in enumerate(
+        zip(self._stack, self.start(initial_state, actions.shape[0]))):
+      x = layer(z if i == 0 else self._project(i, x), *carry)
+    return tf.transpose(self._state(x), [1, 0, 2])  # [B, T, n]
+
+  def start(self, initial_state, horizon):
+    carry = self._start(self._normalizer.normalize(initial_state))
+    carry = tf.split(carry, [layer.carry_size for layer in self._stack], -1)
+    return [layer.start(part) for layer, part in zip(self._stack, carry)]
+
+  def step(self, carry, action, t):
+    z = self._embed(action, t)
+    next_carry = []
+    for i, (layer, part) in enumerate(zip(self._stack, carry)):
+      next_carry.append(layer.step(z if i == 0 else self._project(i, x), *part))
+      x = next_carry[-1][0]
+    return self._state(x), next_carry
+
+  def _embed(self, actions, t):
+    """Input projections of the first layer.
+
+    The embedding is linear and so is the projection after it: their product, a
+    small matrix, is applied to the few inputs instead of one after the other.
+    """
+    time = self._normalizer.time(t)
+    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
+    first = self._stack[0]
+    kernel = self._embedding.kernel @ first.kernel
+    bias = tf.linalg.matvec(first.kernel, self._embedding.bias, transpose_a=True) + first.bias
+    return _affine(tf.concat([actions, time], -1), kernel, bias)
+
+  def _project(self, i, x):
+    """Input projections of layer i from the states x of the layer below it."""
+    layer = self._stack[i]
+    return _affine(self._stack[i - 1].emit(x), layer.kernel, layer.bias)
+
+  def _state(self, x):
+    return self._normalizer.denormalize(self._read_out(x))
+
+
+def _affine(x, kernel, bias):
+  return tf.tensordot(x, kernel, 1) + bias

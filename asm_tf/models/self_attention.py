@@ -1,0 +1,64 @@
+"""The self-attention action-sequence model of the theory (paper, Equation 3).
+
+    s_t = softmax(x_{t-1} W_q^T (x_{0:t-1} W_k^T)^T) x_{0:t-1} W_v^T
+
+One layer and nothing else: no residual, no scaling, no bias. The token x_k holds
+the action a_k and, as every world model here is given them, the time features of
+k and the initial state, which the paper leaves out of its notation.
+"""
+
+import tensorflow as tf
+
+from asm_tf.errors import require_at_least
+from asm_tf.models.attention import causal_attention, decode_attention
+from asm_tf.models.sequence_model import SequenceModel
+
+
+class SelfAttention(SequenceModel):
+  """Equation 3 on tokens of (initial state, action, time)."""
+
+  def __init__(self, normalizer, state_size, action_size, key_size=64, dtype='float32'):
+    """Builds the model and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time.
+      state_size: n, the width of the values.
+      action_size: m.
+      key_size: d_z, the width of queries and keys.
+      dtype: 'float32' or 'float64'.
+    """
+    require_at_least(1, key_size=key_size)
+    super().__init__(name='self_attention', dtype=dtype)
+    self._normalizer = normalizer
+    self._query, self._key, self._value = (
+        tf.keras.layers.Dense(size, use_bias=False, dtype=dtype, name=name)
+        for name, size in (('query', key_size), ('key', key_size), ('value', state_size)))
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
+
+  def call(self, initial_state, actions, training=False):
+    tokens = self._tokens(initial_state[:, None], actions, tf.range(actions.shape[1]))
+    queries, keys, values = (  # one head: [B, 1, T, d]
+        layer(tokens)[:, None] for layer in (self._query, self._key, self._value))
+    return self._normalizer.denormalize(causal_attention(queries, keys, values)[:, 0])
+
+  def start(self, initial_state, horizon):
+    batch, dtype = initial_state.shape[0], initial_state.dtype
+    keys, values = (tf.zeros([horizon, batch, 1, layer.units], dtype)
+                    for layer in (self._key, self._value))
+    return initial_state, keys, values
+
+  def step(self, carry, action, t):
+    initial_state, keys, values = carry
+    token = self._tokens(initial_state, action, t)
+    query, key, value = (  # one head: [B, 1, d]
+        layer(token)[:, None] for layer in (self._query, self._key, self._value))
+    state, keys, values = decode_attention(query, key, value, keys, values, t)
+    return self._normalizer.denormalize(state[:, 0]), (initial_state, keys, values)
+
+  def _tokens(self, initial_state, actions, t):
+    """[..., n + m + time_size]."""
+    state = self._normalizer.normalize(initial_state)
+    time = self._normalizer.time(t)
+    parts = [tf.broadcast_to(part, [*actions.shape[:-1], part.shape[-1]])
+             for part in (state, time)]
+    return tf.concat([*parts, actions], -1)

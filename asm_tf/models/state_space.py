@@ -1,0 +1,136 @@
+"""A diagonal state-space action-sequence model (paper's reference Gu et al., 2022).
+
+Each layer is a linear recurrence with a diagonal complex matrix, as in the linear
+recurrent unit (Orvieto et al., 2023, the diagonal form of S4), between norm and gate:
+
+    x_t = lambda x_{t-1} + gamma B u_t,   y_t = Re(C x_t) + D u_t,   u_t = norm(e_t)
+    e_t <- e_t + W gelu(y_t) * sigmoid(V gelu(y_t))
+
+lambda = exp(-exp(nu) + i theta) keeps |lambda| < 1. At the start the memories
+exp(-nu) are spread from a step to some horizons and gamma = sqrt(1 - |lambda|^2).
+"""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.errors import require_at_least
+from asm_tf.models.layer_norm import LayerNorm
+from asm_tf.models.linear_recurrence import linear_recurrence, multiply
+from asm_tf.models.sequence_model import SequenceModel
+
+_LONGEST_MEMORY = 4  # horizons
+_LARGEST_PHASE = math.pi / 4  # radians a step
+
+
+class _Layer(tf.keras.layers.Layer):
+  """Norm, recurrence and gate on a residual stream; time-major."""
+
+  def __init__(self, size, state_size, horizon, **kwargs):
+    super().__init__(**kwargs)
+    self.state_size = state_size
+    self._norm = LayerNorm(dtype=self.dtype, name='norm')
+    memory = np.geomspace(1, _LONGEST_MEMORY * horizon, state_size)  # steps
+    self._log_decay = self._weight('log_decay', -np.log(memory))
+    self._phase = self._weight('phase', _LARGEST_PHASE * (np.arange(state_size) * 0.618 % 1))
+    self._log_gamma = self._weight('log_gamma', np.log(1 - np.exp(-2 / memory)) / 2)
+    self._input = self._dense(2 * state_size, 'input', use_bias=False)
+    self._output = self._dense(size, 'output', use_bias=False)
+    self._skip = self._weight('skip', np.ones(size))
+    self._gate = self._dense(2 * size, 'gate')
+
+  def call(self, e, x0):
+    """e [T, B, size], x0 [B, 2 state_size] -> [T, B, size]."""
+    u, v_re, v_im = self._drive(e)
+    rate = self._rate()
+    x = linear_recurrence(*rate, v_re, v_im, *tf.split(x0, 2, -1))
+    return self._emit(e, u, tf.concat(x, -1))
+
+  def step(self, e, x):
+    """e [B, size], x [B, 2 state_size] -> [B, size] and x."""
+    u, v_re, v_im = self._drive(e)
+    re, im = multiply(*self._rate(), *tf.split(x, 2, -1))
+    x = tf.concat([re + v_re, im + v_im], -1)
+    return self._emit(e, u, x), x
+
+  def _rate(self):
+    """lambda, real and imaginary part."""
+    size = tf.exp(-tf.exp(self._log_decay))
+    return size * tf.cos(self._phase), size * tf.sin(self._phase)
+
+  def _drive(self, e):
+    u = self._norm(e)
+    v_re, v_im = tf.split(self._input(u), 2, -1)
+    gamma = tf.exp(self._log_gamma)
+    return u, gamma * v_re, gamma * v_im
+
+  def _emit(self, e, u, x):
+    y = tf.nn.gelu(self._output(x) + self._skip * u, approximate=True)
+    value, gate = tf.split(self._gate(y), 2, -1)
+    return e + value * tf.sigmoid(gate)
+
+  def _weight(self, name, value):
+    return self.add_weight(name=name, shape=value.shape,
+                           initializer=tf.keras.initializers.Constant(value))
+
+  def _dense(self, size, name, use_bias=True):
+    return tf.keras.layers.Dense(size, use_bias=use_bias, dtype=self.dtype, name=name)
+
+
+class StateSpace(SequenceModel):
+  """Layers of diagonal recurrence between a linear embedding and a linear read-out.
+
+  The state of every layer starts as a linear map of the initial state.
+  """
+
+  def __init__(self, normalizer, state_size, action_size, embedding_size=72, num_layers=2,
+               hidden_size=64, dtype='float32'):
+    """Builds the model and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time; its horizon sets the memories.
+      state_size: n.
+      action_size: m.
+      embedding_size: width of the residual stream.
+      num_layers: number of recurrences.
+      hidden_size: complex states a layer.
+      dtype: 'float32' or 'float64'.
+    """
+    require_at_least(
+        1, embedding_size=embedding_size, num_layers=num_layers, hidden_size=hidden_size)
+    super().__init__(name='state_space', dtype=dtype)
+    self._normalizer = normalizer
+    self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')
+    self._stack = [_Layer(embedding_size, hidden_size, normalizer.horizon, dtype=dtype,
+                          name=f'layer_{i}') for i in range(num_layers)]
+    self._start = tf.keras.layers.Dense(2 * hidden_size * num_layers, dtype=dtype, name='start')
+    self._norm = LayerNorm(dtype=dtype, name='norm')
+    self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
+
+  def call(self, initial_state, actions, training=False):
+    actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
+    e = self._embed(actions, tf.range(actions.shape[0])[:, None])
+    for layer, x0 in zip(self._stack, self.start(initial_state, actions.shape[0])):
+      e = layer(e, x0)
+    return tf.transpose(self._state(e), [1, 0, 2])  # [B, T, n]
+
+  def start(self, initial_state, horizon):
+    carry = self._start(self._normalizer.normalize(initial_state))
+    return tf.split(carry, len(self._stack), -1)
+
+  def step(self, carry, action, t):
+    e, next_carry = self._embed(action, t), []
+    for layer, x in zip(self._stack, carry):
+      e, x = layer.step(e, x)
+      next_carry.append(x)
+    return self._state(e), next_carry
+
+  def _embed(self, actions, t):
+    time = self._normalizer.time(t)
+    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
+    return self._embedding(tf.concat([actions, time], -1))
+
+  def _state(self, e):
+    return self._normalizer.denormalize(self._read_out(self._norm(e)))

@@ -1,0 +1,83 @@
+"""The transformer action-sequence model: GPT-2's architecture (paper, Appendix E.1)."""
+
+import tensorflow as tf
+
+from asm_tf.errors import require_at_least
+from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.transformer_stack import TransformerStack
+
+
+class Transformer(SequenceModel):
+  """Token t is a linear map of (initial state, action, time), plus a learned vector for t."""
+
+  def __init__(self, normalizer, state_size, action_size, embedding_size=72, num_layers=2,
+               num_heads=3, hidden_size=64, dropout=0.0, seed=0, dtype='float32'):
+    """Builds the model and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time; its horizon bounds T.
+      state_size: n.
+      action_size: m.
+      embedding_size: width of the tokens.
+      num_layers: see `TransformerStack`.
+      num_heads: see `TransformerStack`.
+      hidden_size: see `TransformerStack`.
+      dropout: see `TransformerStack`.
+      seed: see `TransformerStack`.
+      dtype: 'float32' or 'float64'.
+    """
+    require_at_least(1, embedding_size=embedding_size)
+    super().__init__(name='transformer', dtype=dtype)
+    self._normalizer = normalizer
+    self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')
+    self._positions = self.add_weight(
+        name='positions', shape=[normalizer.horizon, embedding_size], dtype=dtype,
+        initializer=tf.keras.initializers.RandomNormal(stddev=0.02))
+    self._stack = TransformerStack(embedding_size, num_layers, num_heads, hidden_size, dropout,
+                                   seed, dtype=dtype, name='stack')
+    self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
+
+  def call(self, initial_state, actions, training=False):
+    return self._state(self._stack(self._sequence(initial_state, actions), training=training))
+
+  def start(self, initial_state, horizon):
+    return initial_state, self._stack.start(initial_state.shape[0], horizon)
+
+  def step(self, carry, action, t):
+    initial_state, caches = carry
+    token = self._tokens(initial_state, action, t, self._positions[t])
+    x, caches = self._stack.step(token, caches, t)
+    return self._state(x), (initial_state, caches)
+
+  def attention_maps(self, initial_state, actions):
+    """Attention weights of every layer and head.
+
+    Args:
+      initial_state: [B, n].
+      actions: [B, T, m].
+
+    Returns:
+      [layers, B, heads, T, T]; row t holds the weights of the prediction of s_{t+1}
+      on the tokens of a_0 .. a_t, and sums to 1.
+    """
+    return self._stack.attention_maps(self._sequence(initial_state, actions))
+
+  def _sequence(self, initial_state, actions):
+    steps = actions.shape[1]
+    if steps > self._positions.shape[0]:
+      raise ValueError(f'{steps} actions for a transformer built for a horizon of '
+                       f'{self._positions.shape[0]}.')
+    return self._tokens(
+        initial_state[:, None], actions, tf.range(steps), self._positions[:steps])
+
+  def _tokens(self, initial_state, actions, t, positions):
+    """[..., embedding_size]."""
+    state = self._normalizer.normalize(initial_state)
+    time = self._normalizer.time(t)
+    parts = [tf.broadcast_to(part, [*actions.shape[:-1], part.shape[-1]])
+             for part in (state, time)]
+    return self._embedding(tf.concat([*parts, actions], -1)) + positions
+
+  def _state(self, x):
+    return self._normalizer.denormalize(self._read_out(x))
