@@ -7,6 +7,15 @@ folder and TensorBoard hold.
 import gin
 
 from asm_tf.agents.make_asm_agent import make_asm_agent
+from asm_tf.experiments.double_pendulum import (
+    analysis as double_pendulum_analysis, run as double_pendulum_run,
+    sweep as double_pendulum_sweep)
+from asm_tf.experiments.figure import figure as _figure
+from asm_tf.experiments.gradient_accuracy import (
+    analysis as gradient_accuracy_analysis, run as gradient_accuracy_run,
+    sweep as gradient_accuracy_sweep)
+from asm_tf.experiments.one_bounce import (
+    analysis as one_bounce_analysis, run as one_bounce_run, sweep as one_bounce_sweep)
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -24,7 +33,19 @@ from asm_tf.training.trainer import Trainer
 MODELS = (RNN, LSTM, SelfAttention, Transformer, StateSpace, Markov, HistoryModel,
           make_true_dynamics)
 
+# {experiment: (sweep, run, analysis)}; gin calls their functions @<experiment>.cells and so on.
+EXPERIMENTS = {
+    'gradient_accuracy': (
+        gradient_accuracy_sweep, gradient_accuracy_run, gradient_accuracy_analysis),
+    'double_pendulum': (double_pendulum_sweep, double_pendulum_run, double_pendulum_analysis),
+    'one_bounce': (one_bounce_sweep, one_bounce_run, one_bounce_analysis),
+}
+
 train = gin.configurable(_train)
+figure = gin.configurable(_figure)
+for name, (sweep, run, analysis) in EXPERIMENTS.items():
+  for function in (sweep.cells, run.run, analysis.table, analysis.draw):
+    gin.external_configurable(function, module=name)
 for configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
                      make_asm_agent, Trainer):
   gin.external_configurable(configurable)

@@ -8,6 +8,7 @@ from asm_tf.errors import require_at_least, require_not_negative, require_positi
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import (
     open_loop_policy_gradient, sequential_policy_gradient)
+from asm_tf.models.loss import prediction_loss
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
 
@@ -137,21 +138,16 @@ class AsmAgent(tf_agent.TFAgent):
     return steps // self._policy_period > (steps - self._model_period) // self._policy_period
 
   def _loss(self, experience, weights=None, training=False):
-    loss = self._model_loss(
-        experience.observation[..., :-1], experience.action[:, :-1], weights, training)
+    loss = prediction_loss(
+        self._model, self._normalizer, experience.observation[..., :-1],
+        experience.action[:, :-1], weights, training)
     return tf_agent.LossInfo(loss, ())
-
-  def _model_loss(self, states, actions, weights, training):
-    """Mean squared error of the predicted states, in units of their spread."""
-    predicted = self._model.predict_teacher_forced(states, actions, training)
-    error = self._normalizer.normalize(predicted) - self._normalizer.normalize(states[:, 1:])
-    squares = tf.reduce_mean(error**2, [1, 2])  # [B]
-    return tf.reduce_mean(squares if weights is None else weights * squares)
 
   def _update_model(self, states, actions, weights):
     variables = self._model.trainable_variables
     with tf.GradientTape() as tape:
-      loss = self._model_loss(states, actions, weights, training=True)
+      loss = prediction_loss(
+          self._model, self._normalizer, states, actions, weights, training=True)
     norm, applied = tf.zeros_like(loss), True
     if variables:  # the true dynamics have none
       norm, applied = apply_if_finite(

@@ -1,5 +1,8 @@
 """The LSTM action-sequence model (paper, Appendix E.1)."""
 
+import functools
+
+import numpy as np
 import tensorflow as tf
 
 from asm_tf.models.recurrent import RecurrentModel
@@ -7,19 +10,35 @@ from asm_tf.models.recurrent_kernels import lstm_cell, lstm_scan
 
 
 class LSTMLayer(tf.keras.layers.Layer):
-  """One LSTM layer, time-major, fed with input projections and an initial carry (h, c)."""
+  """One LSTM layer, time-major, fed with input projections and an initial carry (h, c).
 
-  def __init__(self, input_size, units, **kwargs):
+  A forget gate sigma(b) forgets within 1 / (1 - sigma(b)) = 1 + exp(b) steps or so.
+  """
+
+  def __init__(self, input_size, units, longest_memory=None, **kwargs):
+    """Builds the weights.
+
+    Args:
+      input_size: width of the inputs.
+      units: u.
+      longest_memory: None starts every forget gate at b = 1, which remembers four
+        steps; a number of steps spreads b so that the units remember from two steps
+        to so many, with input gates to match (Tallec & Ollivier, 2018).
+      **kwargs: name and dtype of the Keras layer.
+    """
     super().__init__(**kwargs)
+    forget, enter = np.ones(units), np.zeros(units)
+    if longest_memory is not None:
+      forget = np.log(np.linspace(1, max(longest_memory - 1, 1), units))
+      enter = -forget
+    bias = np.concatenate([enter, forget, np.zeros(2 * units)])  # in the order i, f, g, o
     self.carry_size = 2 * units
     self.kernel = self.add_weight(
         name='kernel', shape=[input_size, 4 * units], initializer='glorot_uniform')
     self.recurrent_kernel = self.add_weight(
         name='recurrent_kernel', shape=[units, 4 * units], initializer='orthogonal')
     self.bias = self.add_weight(
-        name='bias', shape=[4 * units],
-        initializer=lambda shape, dtype: tf.concat(  # the forget gate starts open
-            [tf.zeros(units, dtype), tf.ones(units, dtype), tf.zeros(2 * units, dtype)], 0))
+        name='bias', shape=bias.shape, initializer=tf.keras.initializers.Constant(bias))
 
   def call(self, z, h0, c0):
     """Input projections z [T, B, 4u], h0 and c0 [B, u] -> [T, B, u]."""
@@ -44,7 +63,21 @@ class LSTM(RecurrentModel):
   """Layers of LSTM between a linear embedding and a linear read-out."""
 
   def __init__(self, normalizer, state_size, action_size, embedding_size=72,
-               hidden_sizes=(64, 64), dtype='float32'):
-    """See `RecurrentModel`."""
-    super().__init__(normalizer, state_size, action_size, LSTMLayer, embedding_size,
-                     hidden_sizes, 'lstm', dtype)
+               hidden_sizes=(64, 64), remember_horizon=False, dtype='float32'):
+    """See `RecurrentModel`.
+
+    Args:
+      normalizer: `Normalizer`.
+      state_size: n.
+      action_size: m.
+      embedding_size: see `RecurrentModel`.
+      hidden_sizes: see `RecurrentModel`.
+      remember_horizon: start with memories of up to H steps, see `LSTMLayer`: what
+        depends on one action a hundred steps ago is then learned at once.
+      dtype: 'float32' or 'float64'.
+    """
+    longest_memory = normalizer.horizon if remember_horizon else None
+    super().__init__(
+        normalizer, state_size, action_size,
+        functools.partial(LSTMLayer, longest_memory=longest_memory), embedding_size,
+        hidden_sizes, 'lstm', dtype)

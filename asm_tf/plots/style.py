@@ -11,11 +11,11 @@ REFERENCE = {'linestyle': (0, (4, 2)), 'linewidth': 1.2, 'zorder': 1}
 _RC = {'font.size': 9, 'axes.titlesize': 10}
 
 
-def new_figure(rows, width=6.4, row_height=1.7):
-  """An empty figure and its `rows` axes, which share the x axis; no global state."""
+def new_figure(rows, width=6.4, row_height=1.7, sharex=True):
+  """An empty figure and its `rows` axes, which share the x axis or not; no global state."""
   with mpl.rc_context(_RC):
     figure = Figure(figsize=(width, 0.7 + rows * row_height), dpi=150, layout='constrained')
-    axes = figure.subplots(rows, 1, sharex=True, squeeze=False)[:, 0]
+    axes = figure.subplots(rows, 1, sharex=sharex, squeeze=False)[:, 0]
   for axis in axes:
     axis.spines[['top', 'right']].set_visible(False)
     axis.grid(alpha=0.25, linewidth=0.5)

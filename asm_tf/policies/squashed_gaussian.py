@@ -16,7 +16,7 @@ class SquashedGaussianActor(tf.keras.Model):
   """MLP from the observation (state and time) to mu and log sigma (Appendix E)."""
 
   def __init__(self, normalizer, state_size, action_size, hidden_sizes=(64, 64),
-               initial_std=0.5, dtype='float32'):
+               initial_std=0.5, initial_mean_variance=0.01, dtype='float32'):
     """Builds the actor and its weights.
 
     Args:
@@ -25,6 +25,8 @@ class SquashedGaussianActor(tf.keras.Model):
       action_size: m.
       hidden_sizes: widths of the ReLU layers.
       initial_std: sigma before training.
+      initial_mean_variance: of the mean's weights, in units of LeCun's: small, so
+        that training begins with actions near 0.
       dtype: 'float32' or 'float64'.
     """
     require_sizes(hidden_sizes=hidden_sizes)
@@ -37,7 +39,8 @@ class SquashedGaussianActor(tf.keras.Model):
     position = 2 * (math.log(initial_std) - low) / (high - low) - 1
     self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype) for size in hidden_sizes]
     self._mean = tf.keras.layers.Dense(
-        action_size, kernel_initializer=tf.keras.initializers.VarianceScaling(0.01), dtype=dtype)
+        action_size, dtype=dtype,
+        kernel_initializer=tf.keras.initializers.VarianceScaling(initial_mean_variance))
     self._log_std = tf.keras.layers.Dense(
         action_size, kernel_initializer=tf.keras.initializers.VarianceScaling(0.01), dtype=dtype,
         bias_initializer=tf.keras.initializers.Constant(math.atanh(position)))

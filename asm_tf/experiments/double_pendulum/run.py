@@ -1,0 +1,67 @@
+"""One cell of Figure 5: how a model's gradients of the chaotic pendulum grow with H.
+
+A model is fitted to 100,000 transitions under uniform random actions. Measured are the
+norm of d s_H / d a_0 at 50 random action sequences (Figure 5b), and the return as the
+first action sweeps over [-1, 1] (Figure 5c).
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.experiments.offline_model import fitted_model
+from asm_tf.gradients.jacobians import log_norms
+from asm_tf.gradients.landscape import return_landscape
+from asm_tf.models.true_dynamics import TrueDynamics
+from asm_tf.systems.double_pendulum import DoublePendulum
+
+_NUM_TRANSITIONS = 100_000
+_NUM_SEQUENCES = 50
+_NUM_VALUES = 201  # of the first action
+
+
+def run(cell, models):
+  """The row of one cell, in a list.
+
+  Args:
+    cell: dict of model ('Simulator' or a name in `models`), horizon, seed, num_updates.
+    models: {name: class of `SequenceModel`}.
+
+  Returns:
+    A row of the final model_loss (None for the simulator), mean_norm, median_norm and
+    largest_norm of d s_H / d a_0, and the landscape: the values and the returns.
+  """
+  horizon, loss = cell['horizon'], None
+  is_simulator = cell['model'] == 'Simulator'
+  # Chaos multiplies rounding errors: the simulator is measured in float64.
+  system = DoublePendulum(horizon, tf.float64 if is_simulator else tf.float32)
+  if is_simulator:
+    model = TrueDynamics(system)
+  else:
+    model, rows = fitted_model(
+        system, models[cell['model']], _NUM_TRANSITIONS, cell['num_updates'], cell['seed'],
+        make_measure=lambda model: dict, measure_interval=cell['num_updates'])
+    loss = rows[-1]['model_loss']
+  generator = np.random.default_rng(cell['seed'])
+  actions = tf.constant(generator.uniform(-1, 1, (_NUM_SEQUENCES, horizon, 1)), system.dtype)
+  norms = np.exp(final_log_norms(model, system.initial_state(_NUM_SEQUENCES), actions))
+  values = np.linspace(-1, 1, _NUM_VALUES)
+  returns = tf.function(return_landscape, autograph=False)(
+      model, system.reward, system.initial_state(1), tf.zeros([1, horizon, 1], system.dtype),
+      tf.constant(values, system.dtype))
+  return [{'model_loss': loss, 'mean_norm': float(np.mean(norms)),
+           'median_norm': float(np.median(norms)), 'largest_norm': float(np.max(norms)),
+           'values': values.tolist(), 'returns': returns.numpy().tolist()}]
+
+
+@tf.function(autograph=False)
+def final_log_norms(model, initial_state, actions):
+  """log |d s_T / d a_0|, [B], of initial states [B, n] and actions [B, T, m]."""
+  batch, size = initial_state.shape
+  # One copy of each trajectory for each component of its last state.
+  first, rest = tf.repeat(actions[:, :1], size, 0), tf.repeat(actions[:, 1:], size, 0)
+  with tf.GradientTape() as tape:
+    tape.watch(first)
+    last = model(tf.repeat(initial_state, size, 0), tf.concat([first, rest], 1))[:, -1]
+  component = tf.tile(tf.eye(size, dtype=last.dtype), [batch, 1])
+  gradient = tape.gradient(last, first, component)  # [B n, 1, m]
+  return log_norms(tf.reshape(gradient, [batch, size, -1]))

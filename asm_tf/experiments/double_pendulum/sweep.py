@@ -1,0 +1,17 @@
+"""The grid of Figure 5: model x horizon x seed. The simulator is a model that needs no fit."""
+
+_MODELS = ('Simulator', 'Markov', 'LSTM', 'Transformer')
+
+# preset: ({horizon: seeds}, model updates)
+_PRESETS = {
+    'smoke': ({5: 1}, 50),
+    'quick': ({5: 2, 20: 2, 50: 2, 100: 2}, 3_000),
+    'paper': ({horizon: 10 for horizon in (5, 20, 50, 100)}, 20_000),
+}
+
+
+def cells(preset):
+  """The cells of a preset, short horizons first."""
+  horizons, num_updates = _PRESETS[preset]
+  return [{'model': model, 'horizon': horizon, 'seed': seed, 'num_updates': num_updates}
+          for horizon, seeds in horizons.items() for seed in range(seeds) for model in _MODELS]

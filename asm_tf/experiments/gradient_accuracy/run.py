@@ -1,0 +1,63 @@
+"""One cell of Figure 2: fit a model offline, compare its policy gradient with the truth.
+
+Toy credit assignment (F.1): a random deterministic policy collects 100,000 transitions
+with perturbed actions; the policy gradient at that policy through the fitted model is
+compared with the one through the true dynamics.
+"""
+
+import tensorflow as tf
+
+from asm_tf.experiments.offline_model import fitted_model
+from asm_tf.gradients.comparison import cosine_similarity, relative_error
+from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.true_dynamics import TrueDynamics
+from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
+
+_NUM_TRANSITIONS = 100_000
+_NOISE_STD = 0.1  # of the perturbed actions
+_MEASUREMENTS = 4  # evenly over the training
+
+
+def run(cell, models):
+  """Rows of one cell.
+
+  Args:
+    cell: dict of model, horizon, seed and num_updates.
+    models: {name: class of `SequenceModel`}.
+
+  Returns:
+    One row a measurement: updates, model_loss, cosine and relative_error.
+  """
+  horizon, num_updates = cell['horizon'], cell['num_updates']
+  system = ToyCreditAssignment(horizon)
+  tf.keras.utils.set_random_seed(cell['seed'])
+  # A normaliser of its own, which sees no data: the policy stays what it is.
+  actor = SquashedGaussianActor(Normalizer(system.state_size, horizon), system.state_size,
+                                system.action_size, initial_mean_variance=1.0)
+
+  noise = tf.zeros([1, horizon, system.action_size])  # the policy is deterministic
+
+  def policy_gradient_through(model):
+    return tf.function(
+        lambda: open_loop_policy_gradient(
+            model, system.reward, actor, system.initial_state(1), noise).gradients,
+        jit_compile=True, autograph=False)
+
+  truth = policy_gradient_through(TrueDynamics(system))()
+
+  def make_measure(model):
+    policy_gradient = policy_gradient_through(model)
+
+    def measure():
+      gradient = policy_gradient()
+      return {'cosine': float(cosine_similarity(gradient, truth)),
+              'relative_error': float(relative_error(gradient, truth))}
+
+    return measure
+
+  _, rows = fitted_model(
+      system, models[cell['model']], _NUM_TRANSITIONS, num_updates, cell['seed'], actor,
+      _NOISE_STD, make_measure, num_updates // _MEASUREMENTS)
+  return rows

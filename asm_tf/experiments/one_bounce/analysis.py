@@ -1,0 +1,36 @@
+"""Figure 3 from its rows: the error of the predicted final reward, and its landscape."""
+
+import statistics
+
+from asm_tf.plots.style import COLOURS, REFERENCE, new_figure
+
+
+def table(rows):
+  """A Markdown table: the error over the initial actions, median over seeds."""
+  horizons = sorted({row['horizon'] for row in rows})
+  lines = ['| model | ' + ' | '.join(f'H = {horizon}' for horizon in horizons) + ' |',
+           '|---' * (1 + len(horizons)) + '|']
+  for model in dict.fromkeys(row['model'] for row in rows):
+    entries = []
+    for horizon in horizons:
+      errors = [row['rms_error'] for row in rows
+                if (row['model'], row['horizon']) == (model, horizon)]
+      entries.append(f'{statistics.median(errors):.3g} ({min(errors):.2g} - {max(errors):.2g})')
+    lines.append(f'| {model} | ' + ' | '.join(entries) + ' |')
+  return '\n'.join(lines)
+
+
+def draw(rows):
+  """The predicted final reward against the initial action, one panel a horizon."""
+  horizons = sorted({row['horizon'] for row in rows})
+  figure, axes = new_figure(len(horizons), row_height=2.2)
+  for axis, horizon in zip(axes, horizons):
+    shown = [row for row in rows if (row['horizon'], row['seed']) == (horizon, 0)]
+    for row, colour in zip(shown, COLOURS[1:]):
+      axis.plot(row['values'], row['returns'], color=colour, label=row['model'])
+    axis.plot(shown[0]['values'], shown[0]['true_returns'], color=COLOURS[0], label='truth',
+              **REFERENCE)
+    axis.set(ylabel='final reward', title=f'One bounce, H = {horizon} (seed 0)')
+  axes[-1].set(xlabel='initial action')
+  axes[0].legend(frameon=False, ncols=3)
+  return figure

@@ -1,0 +1,45 @@
+"""One cell of Figure 3: how well a model predicts the reward after the bounce.
+
+A model is fitted to 100,000 transitions under uniform random actions. Measured is the
+final reward that it predicts as the first action sweeps over [-1, 1], against the truth.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.experiments.offline_model import fitted_model
+from asm_tf.gradients.landscape import return_landscape
+from asm_tf.models.true_dynamics import TrueDynamics
+from asm_tf.systems.one_bounce import OneBounce
+
+_NUM_TRANSITIONS = 100_000
+_NUM_VALUES = 201  # of the first action
+
+
+def run(cell, models):
+  """The row of one cell, in a list.
+
+  Args:
+    cell: dict of model, horizon, seed and num_updates.
+    models: {name: class of `SequenceModel`}.
+
+  Returns:
+    A row of the final model_loss, the root mean square and the largest error of the
+    predicted final reward, and the landscapes: values, returns and true_returns.
+  """
+  horizon = cell['horizon']
+  system = OneBounce(horizon)
+  model, rows = fitted_model(
+      system, models[cell['model']], _NUM_TRANSITIONS, cell['num_updates'], cell['seed'],
+      make_measure=lambda model: dict, measure_interval=cell['num_updates'])
+  values = np.linspace(-1, 1, _NUM_VALUES)
+  true, predicted = (
+      tf.function(return_landscape, autograph=False)(
+          world, system.reward, system.initial_state(1), tf.zeros([1, horizon, 1]),
+          tf.constant(values, tf.float32)).numpy()
+      for world in (TrueDynamics(system), model))
+  error = predicted - true
+  return [{'model_loss': rows[-1]['model_loss'],
+           'rms_error': float(np.sqrt(np.mean(error**2))),
+           'largest_error': float(np.max(np.abs(error))), 'values': values.tolist(),
+           'returns': predicted.tolist(), 'true_returns': true.tolist()}]

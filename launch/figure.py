@@ -1,0 +1,57 @@
+"""Makes a figure of the paper: runs what is missing, prints the table, draws the picture.
+
+    python -m launch.figure --gin_file=gin/figures/gradient_accuracy.gin --preset=smoke
+
+Finished cells are kept and never run again; a killed command goes on where it was.
+Started twice with the same --out, two processes share the cells between them.
+"""
+
+import json
+import pathlib
+import shlex
+import sys
+
+from launch import command_line
+
+from absl import flags
+
+PRESETS = ('smoke', 'quick', 'paper')
+
+
+def define_flags():
+  flags.DEFINE_multi_string(
+      'gin_file', None, 'Which figure: a file of gin/figures/; may be repeated.', required=True)
+  flags.DEFINE_multi_string('gin_bindings', [], 'Change to the configuration; may be repeated.')
+  flags.DEFINE_enum('preset', 'quick', PRESETS,
+                    'smoke: a minute or less; quick: an hour on two cores; paper: all of it.')
+  flags.DEFINE_string('out', None, 'Folder of rows, table and picture '
+                                   '(default: runs/figures/<gin file>-<preset>).')
+
+
+def main():
+  given = flags.FLAGS
+  run(given.gin_file, given.gin_bindings, given.preset, given.out)
+
+
+def run(gin_files, gin_bindings=(), preset='quick', out=None):
+  """Does what the flags of the same names ask for."""
+  command_line.require_files('gin_file', gin_files)
+  out = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
+  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.training.memory import keep_freed_memory
+  keep_freed_memory()
+  command_line.parse_gin(gin_files, gin_bindings)
+  rows, table, picture = command_line.with_gin_errors(
+      lambda: configurables.figure(folder=out, preset=preset))
+  command = f'python -m launch.figure {shlex.join(sys.argv[1:])}'
+  text = ''.join(json.dumps(row | {'command': command}) + '\n' for row in rows)
+  command_line.write_in_one_step(out / 'rows.jsonl', lambda part: part.write_text(text))
+  command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(table + '\n'))
+  command_line.write_in_one_step(
+      out / 'figure.png', lambda part: picture.savefig(part, format='png'))
+  print(f'{table}\n\nrows, table and picture are in {out}')
+
+
+if __name__ == '__main__':
+  define_flags()
+  command_line.run(main)
