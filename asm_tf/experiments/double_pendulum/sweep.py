@@ -5,7 +5,7 @@ _MODELS = ('Simulator', 'Markov', 'LSTM', 'Transformer')
 # preset: ({horizon: seeds}, model updates)
 _PRESETS = {
     'smoke': ({5: 1}, 50),
-    'quick': ({5: 2, 20: 2, 50: 2, 100: 2}, 3_000),
+    'quick': ({5: 2, 20: 2, 50: 2, 100: 2}, 2_000),
     'paper': ({horizon: 10 for horizon in (5, 20, 50, 100)}, 20_000),
 }
 
