@@ -1,6 +1,7 @@
-"""The README's table: one recipe on every Myriad system, several seeds.
+"""The score tables: one recipe on every system, and every model on one system.
 
-    python -m benchmarks.myriad_table --seeds=0,1,2 --out=docs/results/myriad_lstm.jsonl
+    python -m benchmarks.myriad_table --table=systems --seeds=0,1,2
+    python -m benchmarks.myriad_table --table=models --seeds=0,1
 
 Each cell is a `launch.main` process with a folder of its own; a finished cell is
 never run again and an interrupted one is resumed. The rows hold the command and
@@ -22,43 +23,54 @@ from tqdm import tqdm
 
 from asm_tf.errors import UserError
 
-GIN_FILE = 'gin/myriad_lstm.gin'
-# (system, horizon): the cells of the table.
-CELLS = tuple((system, 20) for system in (
-    'CancerTreatment', 'Bioreactor', 'MouldFungicide', 'Bacteria', 'Harvest', 'InvasivePlant',
-    'HIVTreatment', 'TimberHarvest')) + (('HIVTreatment', 50), ('CancerTreatment', 100))
+SYSTEMS = ('CancerTreatment', 'Bioreactor', 'MouldFungicide', 'Bacteria', 'Harvest',
+           'InvasivePlant', 'HIVTreatment', 'TimberHarvest')
+MODELS = ('transformer', 'lstm', 'ssm', 'rnn', 'attention', 'history_lstm',
+          'history_transformer', 'markov', 'simulator')
+# {table: (its file of rows, its cells (model, system, horizon) in order)}
+TABLES = {
+    'systems': ('docs/results/myriad_lstm.jsonl', tuple(
+        ('lstm', system, 20) for system in SYSTEMS) + (
+            ('lstm', 'HIVTreatment', 50), ('lstm', 'CancerTreatment', 100))),
+    'models': ('docs/results/myriad_models.jsonl', tuple(
+        (model, 'CancerTreatment', 20) for model in MODELS) + tuple(
+            (model, 'CancerTreatment', 100) for model in ('transformer', 'lstm', 'ssm', 'markov'))),
+}
 
 
 def define_flags():
+  flags.DEFINE_enum('table', 'systems', list(TABLES), 'Which table.')
   flags.DEFINE_list('seeds', ['0', '1', '2'], 'Seeds of each cell.')
   flags.DEFINE_string('runs', 'runs/myriad_table', 'Folder of the run folders.')
   flags.DEFINE_integer('parallel', 2, 'Runs at a time; one core each.', lower_bound=1)
-  flags.DEFINE_string('out', 'docs/results/myriad_lstm.jsonl', 'File of the rows.')
+  flags.DEFINE_string('out', None, "File of the rows (default: the table's own in docs/results).")
   flags.DEFINE_bool('rows', False, 'Print the table of the rows in --out and stop.')
 
 
 def main():
   given = flags.FLAGS
-  out = pathlib.Path(given.out)
+  default_out, cells = TABLES[given.table]
+  out = pathlib.Path(given.out or default_out)
   if not given.rows:
     out.parent.mkdir(parents=True, exist_ok=True)
     command_line.require_writable('out', out)
-    cells = [(*cell, int(seed)) for seed in given.seeds for cell in CELLS]
-    run_cells(cells, pathlib.Path(given.runs), given.parallel, out)
+    run_cells(cells, [int(seed) for seed in given.seeds], pathlib.Path(given.runs),
+              given.parallel, out)
   if not out.exists():
     raise UserError(f'--out={out} does not exist: run without --rows first.')
-  print(table(read_rows(out)))
+  print(table(cells, read_rows(out)))
 
 
-def run_cells(cells, runs, parallel, out):
+def run_cells(cells, seeds, runs, parallel, out):
   """Runs the cells, `parallel` at a time, and puts each row into `out` as it ends."""
-  rows = {_order(row): row for row in read_rows(out)}
+  rows = {_key(row): row for row in read_rows(out)}
   with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
-    futures = [pool.submit(run_cell, runs, *cell) for cell in cells]
-    for future in tqdm(concurrent.futures.as_completed(futures), total=len(cells), unit='run'):
+    futures = [pool.submit(run_cell, runs, *cell, seed) for seed in seeds for cell in cells]
+    for future in tqdm(concurrent.futures.as_completed(futures), total=len(futures), unit='run'):
       row = future.result()
-      rows[_order(row)] = row
-      text = ''.join(json.dumps(rows[key]) + '\n' for key in sorted(rows))
+      rows[_key(row)] = row
+      order = sorted(rows, key=lambda key: (cells.index(key[:-1]), key[-1]))
+      text = ''.join(json.dumps(rows[key]) + '\n' for key in order)
       command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
 
 
@@ -67,44 +79,44 @@ def read_rows(path):
   return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def run_cell(runs, system, horizon, seed):
+def run_cell(runs, model, system, horizon, seed):
   """Trains one cell unless it is finished; returns its row."""
-  folder = runs / f'{system}-{horizon}-{seed}'
-  arguments = ['-m', 'launch.main', f'--gin_file={GIN_FILE}',
+  folder = runs / f'myriad_{model}-{system}-{horizon}-{seed}'
+  arguments = ['-m', 'launch.main', f'--gin_file=gin/myriad_{model}.gin',
                f'--gin_bindings=SYSTEM=@{system}', f'--gin_bindings=HORIZON={horizon}',
                f'--seed={seed}', f'--root_dir={folder}', '--resume']
   if not (folder / 'summary.json').exists():
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
                           env=os.environ | {'TF_NUM_INTRAOP_THREADS': '1'}, check=False)
     if done.returncode:
-      raise RuntimeError(f'{system} at H={horizon}, seed {seed}, failed: {done.stderr[-300:]}')
+      raise RuntimeError(f'{model}, {system} at H={horizon}, seed {seed}, failed: {done.stderr[-300:]}')
   summary = json.loads((folder / 'summary.json').read_text())
   rows = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   early = next(row for row in rows if row['env_steps'] >= 5000)
-  return {'system': system, 'horizon': horizon, 'seed': seed,
+  return {'model': model, 'system': system, 'horizon': horizon, 'seed': seed,
           'score': summary['normalised_score'], 'score_at_5000': early['normalised_score'],
           'return': summary['return'], 'env_steps': summary['env_steps'],
           'wall_seconds': summary['wall_seconds'],
           'command': 'python ' + ' '.join(arguments), 'versions': summary['versions']}
 
 
-def table(rows):
+def table(cells, rows):
   """A Markdown table: the median over seeds, and the lowest and highest."""
-  lines = ['| system | H | 5,000 steps | 20,000 steps | lowest - highest | seeds |',
-           '|---|---|---|---|---|---|']
-  for system, horizon in CELLS:
-    cell = [row for row in rows if (row['system'], row['horizon']) == (system, horizon)]
-    if cell:
-      scores = [row['score'] for row in cell]
-      early = statistics.median(row['score_at_5000'] for row in cell)
+  lines = ['| model | system | H | 5,000 steps | 20,000 steps | lowest - highest | seeds |',
+           '|---|---|---|---|---|---|---|']
+  for cell in cells:
+    found = [row for row in rows if _key(row)[:-1] == cell]
+    if found:
+      scores = [row['score'] for row in found]
+      early = statistics.median(row['score_at_5000'] for row in found)
       lines.append(
-          f'| {system} | {horizon} | {early:.3f} | **{statistics.median(scores):.3f}** | '
-          f'{min(scores):.3f} - {max(scores):.3f} | {len(cell)} |')
+          f'| {" | ".join(map(str, cell))} | {early:.3f} | **{statistics.median(scores):.3f}** | '
+          f'{min(scores):.3f} - {max(scores):.3f} | {len(found)} |')
   return '\n'.join(lines)
 
 
-def _order(row):
-  return CELLS.index((row['system'], row['horizon'])), row['seed']
+def _key(row):
+  return row['model'], row['system'], row['horizon'], row['seed']
 
 
 if __name__ == '__main__':

@@ -116,6 +116,9 @@ def _guarded(main, argv):
   except UserError as error:
     _complain(error.message)
     return 2
+  except BrokenPipeError:  # the reader, `head` for example, has seen enough
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
 
 
 def _complain(message):

@@ -9,7 +9,9 @@ from asm_tf.environments.system_environment import SystemEnvironment
 from asm_tf.errors import UserError
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.reward_model import RewardModel
 from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
@@ -44,22 +46,41 @@ class Drift(SequenceModel):
     return state, state
 
 
-def build(seed=0, lstm=False, **arguments):
+def drift(system, normalizer):
+  return Drift(system.state_size)
+
+
+def lstm(system, normalizer):
+  return LSTM(normalizer, system.state_size, system.action_size, 8, (8,))
+
+
+def true_dynamics(system, normalizer):
+  return TrueDynamics(system)
+
+
+def build(seed=0, make_model=drift, learn_reward=False, **arguments):
   """An environment and an agent with tiny networks."""
   tf.keras.utils.set_random_seed(seed)
   system = InvasivePlant(H)
   n, m = system.state_size, system.action_size
   env = SystemEnvironment(system, B)
   normalizer = Normalizer(n, H)
-  model = LSTM(normalizer, n, m, 8, (8,)) if lstm else Drift(n)
-  model_optimizer, policy_optimizer = (
-      tf.keras.optimizers.Adam(1e-2, jit_compile=False) for _ in range(2))
+  model, reward = make_model(system, normalizer), system.reward
+  model_optimizer, policy_optimizer, reward_optimizer = (
+      tf.keras.optimizers.Adam(1e-2, jit_compile=False) for _ in range(3))
+  if learn_reward:
+    reward = RewardModel(normalizer, n, m, (8,))
+    arguments['reward_optimizer'] = reward_optimizer
+  if 'comparison_period' in arguments:
+    arguments['simulator'] = (TrueDynamics(system), system.reward)
   agent = AsmAgent(
       env.time_step_spec(), env.action_spec(), world_model=model,
       actor=SquashedGaussianActor(normalizer, n, m, (8,)), normalizer=normalizer,
-      reward=system.reward, model_optimizer=model_optimizer, policy_optimizer=policy_optimizer,
+      reward=reward, model_optimizer=model_optimizer, policy_optimizer=policy_optimizer,
       horizon=H, seed=seed, **arguments)
   parts = {'model': (model, model_optimizer), 'actor': (agent.policy, policy_optimizer)}
+  if learn_reward:
+    parts['reward'] = (reward, reward_optimizer)
   return env, agent, parts
 
 
@@ -156,7 +177,7 @@ def spoil(experience, field, row, value=np.nan):
     ('observation', 2, np.inf, True, False),
     ('action', 1, np.nan, True, False)])
 def test_a_bad_number_skips_the_update_and_is_counted(field, row, value, model_kept, actor_kept):
-  env, agent, parts = build(lstm=True, policy_period=2)
+  env, agent, parts = build(make_model=lstm, policy_period=2)
   good = random_experience(env)
   agent.observe(good)
   agent.train(good)  # fills the optimisers' moments
@@ -183,7 +204,7 @@ def test_observing_a_bad_episode_leaves_the_scales_finite():
 
 
 def test_the_model_loss_falls_on_fixed_data():
-  env, agent, _ = build(lstm=True, policy_period=2000)
+  env, agent, _ = build(make_model=lstm, policy_period=2000)
   experience = random_experience(env)
   agent.observe(experience)
   train = tf.function(agent.train)
@@ -248,3 +269,121 @@ def test_the_seed_fixes_exploration_and_updates():
   first, same, other = run(0), run(0), run(1)
   assert all(np.array_equal(x, y) for x, y in zip(first, same))
   assert not np.array_equal(first[0], other[0])
+
+
+def trained_once(**arguments):
+  """An agent's parts and losses after one `train` on random data."""
+  env, agent, parts = build(**arguments)
+  experience = random_experience(env)
+  agent.observe(experience)
+  agent.train(experience)
+  losses = {name: value.numpy() for name, value in agent.losses().items()}
+  return experience, parts, losses
+
+
+def test_a_learned_reward_is_fitted_beside_the_model():
+  env, agent, parts = build(learn_reward=True, policy_period=2000)
+  assert np.isnan(agent.losses()['reward_loss'])
+  experience, before = random_experience(env), weights(parts['reward'])
+  agent.observe(experience)
+  train, losses = tf.function(agent.train), []
+  for _ in range(200):
+    losses.append(train(experience).extra['reward_loss'].numpy())
+  assert losses[-1] < losses[0] / 10 and changed(before, parts['reward'])
+  reward, _ = parts['reward']
+  predicted = reward(experience.observation[:, :-1, :-1], experience.action[:, :-1], tf.range(H))
+  wanted = experience.reward[:, :-1]
+  np.testing.assert_allclose(
+      np.mean((predicted - wanted) ** 2) / np.var(wanted), losses[-1], rtol=0.2)
+
+
+def test_a_given_reward_has_no_loss():
+  _, agent, _ = build()
+  assert 'reward_loss' not in agent.losses() and 'gradient_cosine' not in agent.losses()
+
+
+def test_policy_updates_leave_model_and_learned_reward_alone():
+  (_, updated, losses), (_, waiting, _) = (
+      trained_once(make_model=lstm, learn_reward=True, policy_period=period)
+      for period in (2, 2000))
+  assert losses['policy_gradient_norm'] > 0
+  assert changed(weights(waiting['actor']), updated['actor'])
+  for name in ('model', 'reward'):
+    assert not changed(weights(waiting[name]), updated[name])
+
+
+def test_the_policy_follows_the_learned_reward_and_not_the_true_one():
+  env, agent, parts = build(
+      make_model=true_dynamics, learn_reward=True, policy_period=2, entropy_constant=0.0)
+  reward, _ = parts['reward']
+  for variable in reward.trainable_variables:
+    variable.assign(tf.zeros_like(variable))  # one reward for everything: the mean
+  experience = random_experience(env)
+  agent.observe(experience)
+  losses = agent.train(experience).extra
+  assert losses['policy_gradient_norm'] == 0
+  spread = np.std(experience.reward[:, :-1])
+  np.testing.assert_allclose(losses['imagined_return'], H * np.mean(experience.reward[:, :-1]),
+                             atol=0.1 * spread)  # it has done one small step from there
+
+
+def test_a_bad_reward_skips_the_update_of_the_learned_one():
+  env, agent, parts = build(learn_reward=True, policy_period=2000)
+  good = random_experience(env)
+  agent.observe(good)
+  agent.train(good)
+  before = {name: weights(part) for name, part in parts.items()}
+  agent.train(spoil(good, 'reward', 1))
+  assert not changed(before['reward'], parts['reward'])
+  assert changed(before['model'], parts['model'])
+  assert agent.losses()['skipped_updates'].numpy() == 1
+
+
+@pytest.mark.parametrize('feedback', [0.0, 1.0])
+def test_the_gradient_through_the_true_dynamics_is_the_simulators_own(feedback):
+  env, agent, _ = build(
+      make_model=true_dynamics, policy_period=4, comparison_period=1, feedback=feedback)
+  experience = random_experience(env)
+  agent.train(experience)
+  assert np.isnan(agent.losses()['gradient_cosine'])  # no policy update yet
+  assert np.isnan(agent.losses()['gradient_relative_error'])
+  agent.train(experience)
+  np.testing.assert_allclose(agent.losses()['gradient_cosine'], 1, atol=1e-5)
+  np.testing.assert_allclose(agent.losses()['gradient_relative_error'], 0, atol=1e-5)
+
+
+def test_gradients_are_compared_every_so_many_policy_updates():
+  env, agent, _ = build(policy_period=2, comparison_period=3)
+  experience = random_experience(env)
+  rows = [agent.train(experience).extra for _ in range(7)]
+  for name in ('gradient_cosine', 'gradient_relative_error'):
+    values = [row[name].numpy() for row in rows]
+    assert [k for k in range(1, 7) if values[k] != values[k - 1]] == [3, 6]
+    assert np.all(np.isfinite(values)) and not np.any(np.isclose(values, name == 'gradient_cosine'))
+
+
+def test_comparing_gradients_changes_no_update():
+  (_, with_, _), (_, without, _) = (
+      trained_once(policy_period=2, **more) for more in (dict(comparison_period=1), {}))
+  assert not changed(weights(with_['actor']), without['actor'])
+
+
+def test_a_model_with_nothing_to_train_trains_the_policy():
+  env, agent, parts = build(make_model=true_dynamics, policy_period=2, entropy_constant=0.0)
+  experience = random_experience(env)
+  agent.observe(experience)
+  before, train, returns = weights(parts['actor']), tf.function(agent.train), []
+  for _ in range(60):
+    info = train(experience)
+    returns.append(info.extra['imagined_return'].numpy())
+  assert info.loss < 1e-8 and info.extra['model_gradient_norm'] == 0
+  assert info.extra['skipped_updates'] == 0
+  assert changed(before, parts['actor'])
+  assert np.mean(returns[-10:]) > np.mean(returns[:10]) + np.std(np.diff(returns))
+
+
+def test_feedback_changes_the_gradient():
+  norms = [trained_once(make_model=true_dynamics, policy_period=2, feedback=feedback)[2]
+           ['policy_gradient_norm'] for feedback in (0.0, 1e-9, 1.0)]
+  np.testing.assert_allclose(norms[0], norms[1], rtol=1e-5)  # by the sequential route
+  assert not np.isclose(norms[0], norms[2], rtol=1e-4)

@@ -9,34 +9,11 @@ from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor, squash, squashed_entropy
-from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
-from asm_tf.systems.myriad.hiv_treatment import HIVTreatment
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 import tensorflow_probability as tfp
 
 B, H, N, M = 3, 6, 2, 2
-
-
-class TrueDynamics(SequenceModel):
-  """A system as a world model: the paper's M-RNN."""
-
-  def __init__(self, system):
-    super().__init__(dtype='float64')
-    self._system = system
-
-  def call(self, initial_state, actions):
-    states = [initial_state]
-    for t in range(actions.shape[1]):
-      states.append(self._system.step(states[-1], actions[:, t], t))
-    return tf.stack(states[1:], 1)
-
-  def start(self, initial_state, horizon):
-    return initial_state
-
-  def step(self, carry, action, t):
-    state = self._system.step(carry, action, t)
-    return state, state
 
 
 class Copy(SequenceModel):
@@ -68,23 +45,15 @@ def randomise(module, generator, scale=0.3):
     variable.assign_add(scale * generator.normal(size=variable.shape))
 
 
-def build(seed, state_size=N, action_size=M, horizon=H, states=None):
-  """A normaliser that has seen states, an actor with random weights, and noise."""
+def build_lstm(seed):
+  """An LSTM and an actor with random weights that share a normaliser, s_0 and noise."""
   tf.keras.utils.set_random_seed(seed)
   generator = np.random.default_rng(seed)
-  normalizer = Normalizer(state_size, horizon, dtype=tf.float64)
-  if states is None:
-    states = generator.normal(1, 2, (20, state_size))
-  normalizer.update(tf.constant(states))
-  actor = SquashedGaussianActor(
-      normalizer, state_size, action_size, hidden_sizes=(5,), dtype='float64')
+  normalizer = Normalizer(N, H, dtype=tf.float64)
+  normalizer.update(tf.constant(generator.normal(1, 2, (20, N))))
+  actor = SquashedGaussianActor(normalizer, N, M, hidden_sizes=(5,), dtype='float64')
   randomise(actor, generator)
-  noise = tf.constant(generator.normal(size=(B, horizon, action_size)))
-  return normalizer, actor, noise, generator
-
-
-def build_lstm(seed):
-  normalizer, actor, noise, generator = build(seed)
+  noise = tf.constant(generator.normal(size=(B, H, M)))
   model = LSTM(normalizer, N, M, embedding_size=4, hidden_sizes=(4, 3), dtype='float64')
   randomise(model, generator)
   return model, actor, tf.constant(generator.normal(size=(B, N))), noise
@@ -156,59 +125,6 @@ def test_equals_finite_differences_with_the_policys_inputs_held_fixed(scale, con
     variable.assign_add(step * direction)
     np.testing.assert_allclose(np.sum(gradient * direction), (ahead - behind) / (2 * step),
                                rtol=1e-6, atol=1e-8, err_msg=variable.name)
-
-
-def jacobian(function, *arguments):
-  """d function / d each argument, for vectors without a batch: a list of [out, in]."""
-  arguments = [tf.convert_to_tensor(x) for x in arguments]
-  with tf.GradientTape(persistent=True) as tape:
-    tape.watch(arguments)
-    outputs = tf.unstack(tf.reshape(function(*arguments), [-1]))
-  rows = [tape.gradient(output, arguments, unconnected_gradients='zero') for output in outputs]
-  return [np.array([np.ravel(row[i]) for row in rows]) for i in range(len(arguments))]
-
-
-def definition_1(system, actor, noise):
-  """The paper's double sum, in numpy, for one trajectory; noise [H, m].
-
-  The code's rewards are r(s_t, a_t, t): each term gains the action's own part.
-  """
-  state, steps = system.initial_state(1), []
-  for t in range(system.horizon):
-    eps, variables = noise[None, t], actor.trainable_variables
-    with tf.GradientTape(persistent=True) as tape:
-      action = squash(*actor(state, t), eps)
-      components = tf.unstack(action[0])
-    dpi = np.array([flat(tape.gradient(a, variables)) for a in components])  # [m, |theta|]
-    df_ds, df_da = jacobian(lambda s, a, t=t: system.step(s, a, t), state, action)
-    dr_ds, dr_da = jacobian(lambda s, a, t=t: system.reward(s, a, t), state, action)
-    steps.append((dpi, df_ds, df_da, dr_ds, dr_da))
-    state = system.step(state, action, t)
-  gradient = 0
-  for t, (dpi, _, _, dr_ds, dr_da) in enumerate(steps):
-    gradient += dr_da @ dpi
-    for k in range(t):
-      dpi_k, _, df_da, _, _ = steps[k]
-      product = df_da
-      for i in range(k + 1, t):
-        product = steps[i][1] @ product
-      gradient += dr_ds @ product @ dpi_k
-  return gradient[0]
-
-
-@pytest.mark.parametrize('system_class', [CancerTreatment, HIVTreatment],
-                         ids=lambda c: c.__name__)
-def test_proposition_1_true_dynamics_give_definition_1(system_class):
-  system = system_class(H, dtype=tf.float64)
-  start = system.initial_state(B)
-  states = start * np.random.default_rng(0).normal(1, 0.3, start.shape)
-  _, actor, noise, _ = build(0, system.state_size, system.action_size, states=states)
-  imagined = open_loop_policy_gradient(
-      TrueDynamics(system), system.reward, actor, start, noise)
-  expected = np.mean([definition_1(system, actor, noise[b]) for b in range(B)], 0)
-  assert np.linalg.norm(expected) > 1e-3
-  np.testing.assert_allclose(
-      flat(imagined.gradients), expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
 def last_action(states, actions, t):

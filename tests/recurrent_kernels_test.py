@@ -1,23 +1,27 @@
-"""lstm_scan against a plain loop, Keras' own layer and finite differences."""
+"""rnn_scan and lstm_scan against plain loops, Keras' own layer and finite differences."""
+
+import collections
 
 import numpy as np
 import pytest
 
-from asm_tf.models.recurrent_kernels import lstm_scan
+from asm_tf.models.recurrent_kernels import lstm_scan, rnn_scan
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
 B, U = 3, 4
-NAMES = ('z', 'kernel', 'h0', 'c0')
 
 
-def inputs(steps, seed=0):
-  generator = np.random.default_rng(seed)
-  shapes = (steps, B, 4 * U), (U, 4 * U), (B, U), (B, U)
-  return [tf.constant(generator.normal(size=shape)) for shape in shapes]
+def rnn_loop(z, kernel, x):
+  """The paper's Equation 2, differentiated by the tape."""
+  xs = []
+  for z_t in tf.unstack(z):
+    x = tf.tanh(x @ kernel) + z_t
+    xs.append(x)
+  return tf.stack(xs)
 
 
-def plain_loop(z, kernel, h, c):
+def lstm_loop(z, kernel, h, c):
   """The textbook recurrence, differentiated by the tape."""
   hs = []
   for z_t in tf.unstack(z):
@@ -28,6 +32,22 @@ def plain_loop(z, kernel, h, c):
   return tf.stack(hs)
 
 
+Kernel = collections.namedtuple('Kernel', 'scan loop gates names')
+RNN = Kernel(rnn_scan, rnn_loop, 1, ('z', 'kernel', 'x0'))
+LSTM = Kernel(lstm_scan, lstm_loop, 4, ('z', 'kernel', 'h0', 'c0'))
+
+both_kernels = pytest.mark.parametrize('recurrence', [RNN, LSTM], ids=['rnn', 'lstm'])
+
+
+def inputs(recurrence, steps, seed=0):
+  """z, the recurrent kernel and the first carry."""
+  generator = np.random.default_rng(seed)
+  width = recurrence.gates * U
+  carries = len(recurrence.names) - 2
+  shapes = ((steps, B, width), (U, width)) + carries * ((B, U),)
+  return [tf.constant(generator.normal(size=shape)) for shape in shapes]
+
+
 def value_and_gradients(scan, arguments, weights):
   with tf.GradientTape() as tape:
     tape.watch(arguments)
@@ -36,30 +56,31 @@ def value_and_gradients(scan, arguments, weights):
   return hs, tape.gradient(objective, arguments)
 
 
+@both_kernels
 @pytest.mark.parametrize('steps, compiled', [
-    (1, False), (2, False), (17, False), (100, False), (17, True)])
-def test_value_and_gradients_equal_a_plain_loop(steps, compiled):
-  arguments = inputs(steps)
+    (1, False), (2, False), (17, False), (500, False), (17, True)])
+def test_value_and_gradients_equal_a_plain_loop(recurrence, steps, compiled):
+  arguments = inputs(recurrence, steps)
   weights = tf.constant(np.random.default_rng(1).normal(size=(steps, B, U)))
 
   def route(*arguments):
-    return value_and_gradients(lstm_scan, arguments, weights)
+    return value_and_gradients(recurrence.scan, arguments, weights)
 
   route = tf.function(route, jit_compile=True) if compiled else route
   hs, gradients = route(*arguments)
-  expected, expected_gradients = value_and_gradients(plain_loop, arguments, weights)
+  expected, expected_gradients = value_and_gradients(recurrence.loop, arguments, weights)
   assert hs.shape == (steps, B, U) and hs.dtype == tf.float64
   np.testing.assert_allclose(hs, expected, rtol=1e-12, atol=1e-13)
-  for name, gradient, wanted in zip(NAMES, gradients, expected_gradients):
+  for name, gradient, wanted in zip(recurrence.names, gradients, expected_gradients):
     np.testing.assert_allclose(gradient, wanted, rtol=1e-9, atol=1e-11, err_msg=name)
 
 
-def test_forward_equals_the_keras_layer():
+def test_lstm_scan_equals_the_keras_layer():
   steps, width = 17, 5
   generator = np.random.default_rng(2)
   x = generator.normal(size=(B, steps, width))
   input_kernel, bias = generator.normal(size=(width, 4 * U)), generator.normal(size=4 * U)
-  _, kernel, h0, c0 = inputs(steps)
+  _, kernel, h0, c0 = inputs(LSTM, steps)
   layer = tf.keras.layers.LSTM(U, return_sequences=True, dtype='float64')
   layer.build(x.shape)
   layer.set_weights([input_kernel, kernel, bias])
@@ -69,10 +90,11 @@ def test_forward_equals_the_keras_layer():
       tf.transpose(lstm_scan(z, kernel, h0, c0), [1, 0, 2]), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize('name, in_graph', [
-    ('z', False), ('kernel', False), ('h0', False), ('c0', False), ('kernel', True)])
-def test_second_derivatives_equal_differences_of_the_gradient(name, in_graph):
-  arguments, which = inputs(3), NAMES.index(name)
+@pytest.mark.parametrize('recurrence, name, in_graph', [
+    *((recurrence, name, False) for recurrence in (RNN, LSTM) for name in recurrence.names),
+    (RNN, 'kernel', True), (LSTM, 'kernel', True)])
+def test_second_derivatives_equal_differences_of_the_gradient(recurrence, name, in_graph):
+  arguments, which = inputs(recurrence, 3), recurrence.names.index(name)
   weights, direction = (tf.constant(np.random.default_rng(seed).normal(size=shape)) for seed, shape
                         in ((1, (3, B, U)), (2, arguments[which].shape)))
 
@@ -80,7 +102,7 @@ def test_second_derivatives_equal_differences_of_the_gradient(name, in_graph):
     """Along `direction`, of an objective that is not linear in h."""
     with tf.GradientTape() as tape:
       tape.watch(x)
-      hs = lstm_scan(*arguments[:which], x, *arguments[which + 1:])
+      hs = recurrence.scan(*arguments[:which], x, *arguments[which + 1:])
       objective = tf.reduce_sum(weights * hs**2)
     return tf.reduce_sum(tape.gradient(objective, x) * direction)
 

@@ -4,13 +4,15 @@ import tensorflow as tf
 from tf_agents.agents import tf_agent
 
 from asm_tf.agents.updates import apply_if_finite
-from asm_tf.errors import require_at_least, require_not_negative, require_positive
+from asm_tf.errors import (
+    UserError, require_at_least, require_not_negative, require_positive)
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import (
     open_loop_policy_gradient, sequential_policy_gradient)
 from asm_tf.models.loss import prediction_loss
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
+
 
 class AsmAgent(tf_agent.TFAgent):
   """Learns a world model and improves a policy through it.
@@ -60,6 +62,8 @@ class AsmAgent(tf_agent.TFAgent):
     require_at_least(1, policy_batch_size=policy_batch_size)
     require_not_negative(entropy_constant=entropy_constant, feedback=feedback)
     require_at_least(0, comparison_period=comparison_period)
+    if feedback > 1:
+      raise UserError(f'feedback is {feedback}: give a number from 0 to 1.')
     self._model = world_model
     self._actor = actor
     self._normalizer = normalizer

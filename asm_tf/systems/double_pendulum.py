@@ -40,12 +40,11 @@ class DoublePendulum(System):
 
   def _goal(self):
     """s_{H-1}, the state that is rewarded, under the goal action, [4], in float64."""
-    step = self.dt / self.substeps
     angle = self.angle_scale * self.goal_action
-    state = tf.constant([angle, 0.0, angle, 0.0], tf.float64)
-    for _ in range((self.horizon - 2) * self.substeps):
-      state = runge_kutta_4(double_pendulum_derivative, state, step)
-    return state.numpy()
+    return _swing(
+        tf.constant([angle, 0.0, angle, 0.0], tf.float64),
+        tf.constant(self.dt / self.substeps, tf.float64),
+        tf.constant((self.horizon - 2) * self.substeps)).numpy()
 
   def _transition(self, state, action, t):
     angle = self.angle_scale * action[..., 0]
@@ -82,3 +81,12 @@ def runge_kutta_4(derivative, state, step):
   k3 = derivative(state + step / 2 * k2)
   k4 = derivative(state + step * k3)
   return state + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+
+@tf.function(autograph=False)  # as a graph: step by step it would take seconds
+def _swing(state, step, steps):
+  """The state after `steps` Runge-Kutta steps of length `step`."""
+  return tf.while_loop(
+      lambda t, _: t < steps,
+      lambda t, state: (t + 1, runge_kutta_4(double_pendulum_derivative, state, step)),
+      (0, state))[1]

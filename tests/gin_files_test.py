@@ -1,0 +1,132 @@
+"""Every gin file that a user may run builds the agent that its name promises."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import gin
+import pytest
+
+from asm_tf.models.history import HistoryModel
+from asm_tf.models.lstm import LSTM
+from asm_tf.models.markov import Markov
+from asm_tf.models.reward_model import RewardModel
+from asm_tf.models.rnn import RNN
+from asm_tf.models.self_attention import SelfAttention
+from asm_tf.models.state_space import StateSpace
+from asm_tf.models.transformer import Transformer
+from asm_tf.models.true_dynamics import TrueDynamics
+from asm_tf.training import train as train_module
+from launch import main as launch_main
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+FRAGMENTS = {'gin/paper/table_1.gin'}
+FILES = sorted({str(path.relative_to(REPOSITORY)) for folder in ('gin', 'gin/paper')
+                for path in (REPOSITORY / folder).glob('*.gin')} - FRAGMENTS)
+LEARNED_REWARD = 'gin/agents/learned_reward.gin'
+
+# A file is named <system>_<model>.gin.
+SYSTEMS = {'myriad': 'CancerTreatment', 'credit_assignment': 'ToyCreditAssignment',
+           'one_bounce': 'OneBounce', 'double_pendulum': 'DoublePendulum'}
+MODELS = {'attention': SelfAttention, 'history_lstm': HistoryModel, 'lstm': LSTM,
+          'history_transformer': HistoryModel, 'markov': Markov, 'rnn': RNN,
+          'simulator': TrueDynamics, 'ssm': StateSpace, 'transformer': Transformer}
+CORES = {'history_lstm': LSTM, 'history_transformer': Transformer}
+SMALL = ('HORIZON=4', 'Trainer.replay_capacity=100', 'Trainer.jit_compile=False')
+
+every_file = pytest.mark.parametrize('file', FILES)
+
+
+class Built(Exception):
+  """Ends `train` before it trains."""
+
+
+@pytest.fixture(autouse=True)
+def fresh_gin(monkeypatch):
+  monkeypatch.chdir(REPOSITORY)
+  gin.clear_config()
+  yield
+  gin.clear_config()
+
+
+def build(files, root_dir, monkeypatch):
+  """The `Trainer` that launch.main makes of gin files."""
+  trainers = []
+
+  def stop(_, system, trainer, *rest):
+    trainers.append(trainer)
+    raise Built()
+
+  monkeypatch.setattr(train_module, '_train', stop)
+  with pytest.raises(Built):
+    launch_main.run(files, SMALL, str(root_dir))
+  return trainers[0]
+
+
+def includes(file):
+  """The files that a gin file includes, and those that they include."""
+  for found in re.findall(r"^include '(.*)'", (REPOSITORY / file).read_text(), re.MULTILINE):
+    yield found
+    yield from includes(found)
+
+
+def promise(file):
+  """(system, model) in the name of a file."""
+  names = f'({"|".join(SYSTEMS)})_({"|".join(MODELS)})'
+  return re.fullmatch(names, pathlib.Path(file).stem).groups()
+
+
+@every_file
+def test_builds_the_agent_that_its_name_promises(file, tmp_path, monkeypatch):
+  system, model = promise(file)
+  trainer = build([file], tmp_path / 'run', monkeypatch)
+  assert trainer.system.name == SYSTEMS[system] and trainer.system.horizon == 4
+  world_model = trainer.agent._model  # pylint: disable=protected-access
+  assert type(world_model) is MODELS[model]
+  if model in CORES:
+    assert type(world_model._sequence_model) is CORES[model]  # pylint: disable=protected-access
+  for macro in ('SYSTEM', 'HORIZON', 'NUM_ENV_STEPS'):
+    assert gin.query_parameter(f'{macro}/gin.macro.value')
+  is_paper = file.startswith('gin/paper/')
+  assert is_paper == (not gin.config.get_bindings('make_asm_agent').get('normalize', True))
+  assert gin.query_parameter('make_asm_agent.policy_learning_rate') == (1e-4 if is_paper else 1e-3)
+
+
+def test_the_learned_reward_is_a_second_file(tmp_path, monkeypatch):
+  # pylint: disable=protected-access
+  given, learned = (
+      build(files, tmp_path / f'run_{len(files)}', monkeypatch).agent._reward
+      for files in (['gin/myriad_lstm.gin'], ['gin/myriad_lstm.gin', LEARNED_REWARD]))
+  assert not isinstance(given, RewardModel) and isinstance(learned, RewardModel)
+
+
+def test_every_system_has_every_model():
+  for folder, systems, models in (
+      ('gin', SYSTEMS, set(MODELS)), ('gin/paper', ['myriad'], set(MODELS) - {'simulator'})):
+    expected = {f'{folder}/{system}_{model}.gin' for system in systems for model in models}
+    assert expected == {file for file in FILES if str(pathlib.Path(file).parent) == folder}
+
+
+def test_every_model_fragment_is_used():
+  used = {fragment for file in FILES for fragment in includes(file)}
+  fragments = {str(path.relative_to(REPOSITORY))
+               for path in (REPOSITORY / 'gin' / 'models').glob('*.gin')}
+  assert fragments and fragments <= used
+
+
+def test_a_run_on_the_command_line(tmp_path):
+  """A model other than the LSTM, and a second file for the reward."""
+  files = ('gin/one_bounce_markov.gin', LEARNED_REWARD)
+  bindings = ('HORIZON=4', 'NUM_ENV_STEPS=32', 'Trainer.warmup_steps=8', 'Trainer.batch_size=4',
+              'Trainer.jit_compile=False', 'train.eval_interval=16')
+  done = subprocess.run(
+      [sys.executable, '-m', 'launch.main', *(f'--gin_file={file}' for file in files),
+       *(f'--gin_bindings={binding}' for binding in bindings), f'--root_dir={tmp_path / "run"}'],
+      cwd=REPOSITORY, capture_output=True, text=True, timeout=200, check=False)
+  assert done.returncode == 0, done.stderr
+  rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
+  assert [row['env_steps'] for row in rows] == [0, 16, 32]
+  assert rows[0]['reward_loss'] is None  # nothing measured yet
+  assert rows[-1]['updates'] == 12 and rows[-1]['model_loss'] > 0 and rows[-1]['reward_loss'] >= 0
