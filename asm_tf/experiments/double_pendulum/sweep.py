@@ -5,7 +5,7 @@ _MODELS = ('Simulator', 'Markov', 'LSTM', 'Transformer')
 # preset: (models, {horizon: seeds}, model updates)
 _PRESETS = {
     'smoke': (('Simulator', 'Markov'), {5: 1}, 50),
-    'quick': (_MODELS, {5: 2, 20: 2, 50: 2, 100: 2}, 2_000),
+    'quick': (_MODELS, {5: 1, 20: 1, 50: 1, 100: 1}, 2_000),
     'paper': (_MODELS, {horizon: 10 for horizon in (5, 20, 50, 100)}, 20_000),
 }
 

@@ -9,16 +9,18 @@ def table(rows):
   """A Markdown table of the last measurements: median over seeds, and the lowest."""
   last = _last(rows)
   horizons = sorted({row['horizon'] for row in last})
-  lines = ['| model | updates | ' + ' | '.join(f'H = {horizon}' for horizon in horizons) + ' |',
-           '|---' * (2 + len(horizons)) + '|']
+  updates = {horizon: max(row['updates'] for row in last if row['horizon'] == horizon)
+             for horizon in horizons}
+  lines = ['| model | ' + ' | '.join(
+      f'H = {horizon}, {updates[horizon]} updates' for horizon in horizons) + ' |',
+           '|---' * (1 + len(horizons)) + '|']
   for model in dict.fromkeys(row['model'] for row in last):
     entries = []
     for horizon in horizons:
       values = _cosines(last, model, horizon)
       entries.append(f'{statistics.median(values):.4f} (lowest {min(values):.4f} of '
                      f'{len(values)})' if values else '')
-    updates = next(row['updates'] for row in last if row['model'] == model)
-    lines.append(f'| {model} | {updates} | ' + ' | '.join(entries) + ' |')
+    lines.append(f'| {model} | ' + ' | '.join(entries) + ' |')
   return '\n'.join(lines)
 
 
