@@ -12,6 +12,9 @@
 
 import tensorflow as tf
 
+from asm_tf.gradients.comparison import log_norm
+from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
+
 
 def action_jacobians(model, initial_state, actions, steps_at_once=16):
   """Jacobians of every predicted state with respect to every action.
@@ -153,6 +156,26 @@ def policy_gradient_bound(jacobians, reward_lipschitz, policy_lipschitz):
   """
   return tf.exp(log_policy_gradient_bound(
       log_norms(jacobians), reward_lipschitz, policy_lipschitz))
+
+
+def log_policy_gradient_norms(model, reward, actor, initial_state, noise, horizons):
+  """How the open-loop policy gradient grows with the horizon.
+
+  Args:
+    model: `SequenceModel`, as the next three see `open_loop_policy_gradient`.
+    reward: function.
+    actor: the policy.
+    initial_state: [B, n].
+    noise: [B, T, m], of the longest horizon.
+    horizons: numbers of steps, up to T.
+
+  Returns:
+    log |grad J| at each horizon, [len(horizons)].
+  """
+  return tf.stack([
+      log_norm(open_loop_policy_gradient(
+          model, reward, actor, initial_state, noise[:, :horizon]).gradients)
+      for horizon in horizons])
 
 
 def _one_step_jacobians(model, state, action, t):

@@ -1,0 +1,84 @@
+"""Every world model in small, with random weights, for tests of what they are used for (float64)."""
+
+import numpy as np
+import pytest
+
+from asm_tf.models.history import HistoryModel
+from asm_tf.models.lstm import LSTM
+from asm_tf.models.markov import Markov
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.rnn import RNN
+from asm_tf.models.self_attention import SelfAttention
+from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.state_space import StateSpace
+from asm_tf.models.transformer import Transformer
+from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+
+import tensorflow as tf  # after asm_tf, which chooses Keras 2
+
+B, H, N, M = 2, 5, 2, 2
+F64 = {'dtype': 'float64'}
+
+# name: function of (normalizer, n, m) -> a model of float64
+MODELS = {
+    'RNN': lambda normalizer, n, m: RNN(normalizer, n, m, 3, (3,), **F64),
+    'LSTM': lambda normalizer, n, m: LSTM(normalizer, n, m, 3, (3,), **F64),
+    'SelfAttention': lambda normalizer, n, m: SelfAttention(normalizer, n, m, 3, **F64),
+    'Transformer': lambda normalizer, n, m: Transformer(
+        normalizer, n, m, 4, num_layers=1, num_heads=2, hidden_size=4, **F64),
+    'StateSpace': lambda normalizer, n, m: StateSpace(
+        normalizer, n, m, 3, num_layers=1, hidden_size=3, **F64),
+    'Markov': lambda normalizer, n, m: Markov(normalizer, n, m, (4,), **F64),
+    'HistoryLSTM': lambda normalizer, n, m: HistoryModel(
+        normalizer, n, m, lambda *sizes, dtype: LSTM(*sizes, 3, (3,), dtype=dtype), **F64),
+}
+every_model = pytest.mark.parametrize('make', MODELS.values(), ids=list(MODELS))
+
+
+class Linear(SequenceModel):
+  """s_{t+1} = A s_t + B a_t."""
+
+  def __init__(self, by_state, by_action, dtype='float64'):
+    super().__init__(dtype=dtype)
+    self._by_state, self._by_action = (tf.constant(x, dtype) for x in (by_state, by_action))
+
+  def start(self, initial_state, horizon):
+    return initial_state
+
+  def step(self, carry, action, t):
+    state = tf.linalg.matvec(self._by_state, carry) + tf.linalg.matvec(self._by_action, action)
+    return state, state
+
+
+def flat(tensors):
+  return np.concatenate([np.ravel(x) for x in tensors])
+
+
+def randomise(module, generator, scale=0.3):
+  for variable in module.trainable_variables:
+    variable.assign_add(scale * generator.normal(size=variable.shape))
+
+
+def build(make, seed=0, states=None, state_size=N, action_size=M):
+  """A model and a policy with random weights that share a normaliser, and a generator."""
+  tf.keras.utils.set_random_seed(seed)
+  generator = np.random.default_rng(seed)
+  normalizer = Normalizer(state_size, H, dtype=tf.float64)
+  normalizer.update(tf.constant(
+      generator.normal(1, 2, (20, state_size)) if states is None else states))
+  actor = SquashedGaussianActor(normalizer, state_size, action_size, hidden_sizes=(4,), **F64)
+  model = make(normalizer, state_size, action_size)
+  randomise(actor, generator)
+  randomise(model, generator)
+  return model, actor, generator
+
+
+def inputs(generator, batch=B, steps=H):
+  """s_0 [B, n], actions [B, T, m] and noise [B, T, m]."""
+  return (tf.constant(generator.normal(size=(batch, N))),
+          tf.constant(generator.uniform(-1, 1, (batch, steps, M))),
+          tf.constant(generator.normal(size=(batch, steps, M))))
+
+
+def spectral_norm(matrix):
+  return np.linalg.norm(matrix, 2, (-2, -1))
