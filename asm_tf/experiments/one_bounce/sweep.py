@@ -5,7 +5,7 @@ _MODELS = ('RNN', 'Markov')
 # preset: (models, {horizon: seeds}, model updates)
 _PRESETS = {
     'smoke': (('RNN', 'Markov'), {20: 1}, 50),
-    'quick': (_MODELS, {20: 3, 50: 3, 100: 3}, 2_000),
+    'quick': (_MODELS, {20: 3, 50: 3}, 8_000),
     'paper': (_MODELS, {horizon: 10 for horizon in (20, 50, 100)}, 20_000),
 }
 
