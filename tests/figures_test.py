@@ -76,7 +76,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize('name, column', [
-    ('gradient_accuracy', 'cosine'), ('double_pendulum', 'mean_norm'),
+    ('gradient_accuracy', 'cosine'), ('double_pendulum', 'log10_mean_norm'),
     ('one_bounce', 'rms_error')])
 def test_smoke(name, column, tmp_path, capsys):
   out = tmp_path / name

@@ -79,7 +79,7 @@ def log_jacobian_norms(model, initial_state, actions):
   """
   horizon = actions.shape[1]
   state = model.start(initial_state, horizon)
-  if not tf.is_tensor(state) or state.shape != initial_state.shape:
+  if not _is_state(state, initial_state):
     raise ValueError(f'{model.name} carries more than its state: use action_jacobians.')
   actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
   state, _, product = _one_step_jacobians(model, state, actions[0], 0)
@@ -96,6 +96,30 @@ def log_jacobian_norms(model, initial_state, actions):
       maximum_iterations=horizon)
   norms = norms.write(horizon - 1, scale + log_norms(product))
   return tf.transpose(norms.stack())
+
+
+def final_log_norms(model, initial_state, actions):
+  """log |d s_T / d a_0|, [B], of any model: Figure 5's measure.
+
+  Through the product of one-step Jacobians where the model carries only its state,
+  which then overflows at no horizon; by one backward pass elsewhere.
+
+  Args:
+    model: `SequenceModel`.
+    initial_state: [B, n], s_0.
+    actions: [B, T, m].
+  """
+  if _is_state(model.start(initial_state, actions.shape[1]), initial_state):
+    return log_jacobian_norms(model, initial_state, actions)[:, -1]
+  batch, size = initial_state.shape
+  # One copy of each trajectory for each component of its last state.
+  first, rest = tf.repeat(actions[:, :1], size, 0), tf.repeat(actions[:, 1:], size, 0)
+  with tf.GradientTape() as tape:
+    tape.watch(first)
+    last = model(tf.repeat(initial_state, size, 0), tf.concat([first, rest], 1))[:, -1]
+  component = tf.tile(tf.eye(size, dtype=last.dtype), [batch, 1])
+  gradient = tape.gradient(last, first, component)  # [B n, 1, m]
+  return log_norms(tf.reshape(gradient, [batch, size, -1]))
 
 
 def log_norms(jacobians):
@@ -135,7 +159,8 @@ def log_policy_gradient_bound(norms, reward_lipschitz, policy_lipschitz):
   """
   # r(s_0) depends on no action, and s_H, the last row, is not rewarded.
   total = tf.reduce_logsumexp(norms[:, :-1], [1, 2])
-  constants = tf.cast(reward_lipschitz, norms.dtype) * tf.cast(policy_lipschitz, norms.dtype)
+  constants = (tf.convert_to_tensor(reward_lipschitz, norms.dtype)
+               * tf.convert_to_tensor(policy_lipschitz, norms.dtype))
   return tf.math.log(constants) + total
 
 
@@ -176,6 +201,11 @@ def log_policy_gradient_norms(model, reward, actor, initial_state, noise, horizo
       log_norm(open_loop_policy_gradient(
           model, reward, actor, initial_state, noise[:, :horizon]).gradients)
       for horizon in horizons])
+
+
+def _is_state(carry, initial_state):
+  """Whether a model carries from step to step nothing but its state."""
+  return tf.is_tensor(carry) and carry.shape == initial_state.shape
 
 
 def _one_step_jacobians(model, state, action, t):

@@ -6,10 +6,11 @@ first action sweeps over [-1, 1] (Figure 5c).
 """
 
 import numpy as np
+import scipy.special
 import tensorflow as tf
 
 from asm_tf.experiments.offline_model import fitted_model
-from asm_tf.gradients.jacobians import log_norms
+from asm_tf.gradients.jacobians import final_log_norms
 from asm_tf.gradients.landscape import return_landscape
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.systems.double_pendulum import DoublePendulum
@@ -27,8 +28,9 @@ def run(cell, models):
     models: {name: class of `SequenceModel`}.
 
   Returns:
-    A row of the final model_loss (None for the simulator), mean_norm, median_norm and
-    largest_norm of d s_H / d a_0, and the landscape: the values and the returns.
+    A row of the final model_loss (None for the simulator), the decimal logarithms of
+    the mean, median and largest norm of d s_H / d a_0, and the landscape: the values and
+    the returns.
   """
   horizon, loss = cell['horizon'], None
   is_simulator = cell['model'] == 'Simulator'
@@ -43,25 +45,18 @@ def run(cell, models):
     loss = rows[-1]['model_loss']
   generator = np.random.default_rng(cell['seed'])
   actions = tf.constant(generator.uniform(-1, 1, (_NUM_SEQUENCES, horizon, 1)), system.dtype)
-  norms = np.exp(final_log_norms(model, system.initial_state(_NUM_SEQUENCES), actions))
+  logs = tf.function(final_log_norms, autograph=False)(
+      model, system.initial_state(_NUM_SEQUENCES), actions).numpy() / np.log(10)
   values = np.linspace(-1, 1, _NUM_VALUES)
   returns = tf.function(return_landscape, autograph=False)(
       model, system.reward, system.initial_state(1), tf.zeros([1, horizon, 1], system.dtype),
       tf.constant(values, system.dtype))
-  return [{'model_loss': loss, 'mean_norm': float(np.mean(norms)),
-           'median_norm': float(np.median(norms)), 'largest_norm': float(np.max(norms)),
+  return [{'model_loss': loss, 'log10_mean_norm': log10_mean(logs),
+           'log10_median_norm': float(np.median(logs)), 'log10_largest_norm': float(np.max(logs)),
            'values': values.tolist(), 'returns': returns.numpy().tolist()}]
 
 
-@tf.function(autograph=False)
-def final_log_norms(model, initial_state, actions):
-  """log |d s_T / d a_0|, [B], of initial states [B, n] and actions [B, T, m]."""
-  batch, size = initial_state.shape
-  # One copy of each trajectory for each component of its last state.
-  first, rest = tf.repeat(actions[:, :1], size, 0), tf.repeat(actions[:, 1:], size, 0)
-  with tf.GradientTape() as tape:
-    tape.watch(first)
-    last = model(tf.repeat(initial_state, size, 0), tf.concat([first, rest], 1))[:, -1]
-  component = tf.tile(tf.eye(size, dtype=last.dtype), [batch, 1])
-  gradient = tape.gradient(last, first, component)  # [B n, 1, m]
-  return log_norms(tf.reshape(gradient, [batch, size, -1]))
+def log10_mean(logs):
+  """The decimal logarithm of the mean of numbers given by theirs."""
+  return float(scipy.special.logsumexp(np.log(10) * np.asarray(logs, np.float64), b=1 / len(logs))
+               / np.log(10))
