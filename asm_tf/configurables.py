@@ -1,7 +1,7 @@
 """Everything that a gin file may name.
 
-No other module depends on gin, but for the copies of the configuration that a run
-folder and TensorBoard hold.
+No other module depends on gin, but for the copies of the configuration that run
+folders, experiments and TensorBoard hold.
 """
 
 import gin
@@ -43,9 +43,9 @@ EXPERIMENTS = {
 
 train = gin.configurable(_train)
 figure = gin.configurable(_figure)
-for name, (sweep, run, analysis) in EXPERIMENTS.items():
-  for function in (sweep.cells, run.run, analysis.table, analysis.draw):
-    gin.external_configurable(function, module=name)
-for configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
+for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
+  for _function in (_sweep.cells, _run.run, _analysis.table, _analysis.draw):
+    gin.external_configurable(_function, module=_name)
+for _configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
                      make_asm_agent, Trainer):
-  gin.external_configurable(configurable)
+  gin.external_configurable(_configurable)

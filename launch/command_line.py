@@ -35,7 +35,7 @@ def parse_gin(files, bindings):
   unknown = sorted(set(_macros()) - macros)
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
-                    f'these have {", ".join(sorted(macros))}.')
+                    f'these have {", ".join(sorted(macros)) or "none"}.')
 
 
 def require_files(flag, files):

@@ -6,7 +6,6 @@ Finished cells are kept and never run again; a killed command goes on where it w
 Started twice with the same --out, two processes share the cells between them.
 """
 
-import json
 import pathlib
 import shlex
 import sys
@@ -39,12 +38,12 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None):
   out = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.memory import keep_freed_memory
+  from asm_tf.training.run_folder import json_line
   keep_freed_memory()
   command_line.parse_gin(gin_files, gin_bindings)
-  rows, table, picture = command_line.with_gin_errors(
-      lambda: configurables.figure(folder=out, preset=preset))
-  command = f'python -m launch.figure {shlex.join(sys.argv[1:])}'
-  text = ''.join(json.dumps(row | {'command': command}) + '\n' for row in rows)
+  rows, table, picture = command_line.with_gin_errors(lambda: configurables.figure(
+      folder=out, preset=preset, command=f'python -m launch.figure {shlex.join(sys.argv[1:])}'))
+  text = ''.join(map(json_line, rows))
   command_line.write_in_one_step(out / 'rows.jsonl', lambda part: part.write_text(text))
   command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(table + '\n'))
   command_line.write_in_one_step(

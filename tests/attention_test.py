@@ -189,7 +189,7 @@ def test_more_actions_than_the_horizon_are_refused():
   model = transformer()
   states, actions = trajectories(HORIZON + 1)
   assert model(states[:, 0], actions[:, :HORIZON]).shape == (B, HORIZON, N)
-  for predict in (model, model.attention_maps):
+  for predict in (model, model.attention_maps, lambda s, a: model.start(s, a.shape[1])):
     with pytest.raises(ValueError, match='71 actions for a transformer built for .* 70'):
       predict(states[:, 0], actions)
 

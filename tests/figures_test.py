@@ -2,6 +2,8 @@
 
 import fcntl
 import json
+import math
+import threading
 
 import gin
 import pytest
@@ -29,13 +31,13 @@ def fail(cell):
 
 
 def test_cells_are_run_once(tmp_path):
-  rows, running = run_cells(tmp_path, CELLS, run)
-  assert running == 0
+  rows = run_cells(tmp_path, CELLS, run, 'the command')
   assert [(row['model'], row['seed'], row['value']) for row in rows] == [
       ('a', 0, 1), ('a', 0, 2), ('b', 0, 1), ('b', 0, 2),
       ('a', 1, 2), ('a', 1, 3), ('b', 1, 2), ('b', 1, 3)]
-  assert all(row['wall_seconds'] >= 0 and row['versions']['tensorflow'] for row in rows)
-  assert run_cells(tmp_path, CELLS, fail) == (rows, 0)
+  assert all(row['wall_seconds'] >= 0 and row['versions']['tensorflow']
+             and row['command'] == 'the command' for row in rows)
+  assert run_cells(tmp_path, CELLS, fail, 'another') == rows
 
 
 def test_a_cell_that_stops_half_way_is_run_again_and_no_other(tmp_path):
@@ -49,16 +51,40 @@ def test_a_cell_that_stops_half_way_is_run_again_and_no_other(tmp_path):
 
   with pytest.raises(KeyboardInterrupt):
     run_cells(tmp_path, CELLS, stop_at_third)
-  rows, _ = run_cells(tmp_path, CELLS, stop_at_third)
-  assert calls == CELLS[:3] + CELLS[2:] and len(rows) == 8
+  assert len(run_cells(tmp_path, CELLS, stop_at_third)) == 8
+  assert calls == CELLS[:3] + CELLS[2:]
 
 
-def test_a_cell_that_another_process_runs_is_left_to_it(tmp_path):
+@pytest.mark.parametrize('finishes', [True, False])
+def test_a_cell_that_another_process_runs_is_waited_for(finishes, tmp_path):
+  """It is taken over if the other ends without it."""
   run_cells(tmp_path, CELLS[:1], run)
-  with open(tmp_path / 'cells' / 'b-0.lock', 'w') as lock:
-    fcntl.flock(lock, fcntl.LOCK_EX)
-    rows, running = run_cells(tmp_path, CELLS[:2], fail)
-  assert running == 1 and len(rows) == 2
+  lock = open(tmp_path / 'cells' / 'b-0.lock', 'w')
+  fcntl.flock(lock, fcntl.LOCK_EX)
+  order = []
+
+  def other():
+    order.append('other')
+    if finishes:
+      (tmp_path / 'cells' / 'b-0.jsonl').write_text('{"value": 7}\n')
+    lock.close()
+
+  def mine(cell):
+    order.append(cell['model'] + str(cell['seed']))
+    return run(cell)
+
+  timer = threading.Timer(0.3, other)
+  timer.start()
+  rows = run_cells(tmp_path, CELLS, mine)
+  timer.join()
+  assert order == ['a1', 'b1', 'other'] + ([] if finishes else ['b0'])
+  assert rows[2]['value'] == (7 if finishes else 1)
+
+
+def test_what_is_not_finite_is_null(tmp_path):
+  row, = run_cells(tmp_path, CELLS[:1], lambda cell: [{
+      'loss': float('nan'), 'norm': float('inf'), 'returns': [1.0, float('nan')]}])
+  assert (row['loss'], row['norm'], row['returns']) == (None, None, [1.0, None])
 
 
 def test_another_configuration_is_refused(tmp_path):
@@ -84,6 +110,6 @@ def test_smoke(name, column, tmp_path, capsys):
   table = (out / 'table.md').read_text()
   assert table in capsys.readouterr().out
   rows = [json.loads(line) for line in (out / 'rows.jsonl').read_text().splitlines()]
-  assert all(isinstance(row[column], float) for row in rows)
+  assert all(math.isfinite(row[column]) and row['command'] for row in rows)
   assert all(f'| {row["model"]} |' in table for row in rows)
   assert (out / 'figure.png').read_bytes().startswith(b'\x89PNG')

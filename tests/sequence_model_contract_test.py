@@ -1,52 +1,20 @@
 """What every world model promises, whatever its architecture (float64).
 
-A new model is one line in MODELS.
+A new model is an entry of MODELS in tests/small_models.py.
 """
 
 import numpy as np
 import pytest
 
-from asm_tf.models.history import HistoryModel
-from asm_tf.models.lstm import LSTM
-from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
-from asm_tf.models.rnn import RNN
-from asm_tf.models.self_attention import SelfAttention
 from asm_tf.models.sequence_model import SequenceModel
-from asm_tf.models.state_space import StateSpace
-from asm_tf.models.transformer import Transformer
+from tests.small_models import MODELS, every_model
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
 B, T, N, M = 2, 5, 2, 3
 HORIZON = 8
 SCALES = np.array([1.0, 100.0])
-
-F64 = {'dtype': 'float64'}
-
-
-def lstm(normalizer, width, action_size=M):
-  return LSTM(normalizer, N, action_size, width, (width, width), **F64)
-
-
-def transformer(normalizer, width, action_size=M):
-  return Transformer(normalizer, N, action_size, 3 * width, hidden_size=2 * width, **F64)
-
-
-# name: function of (normalizer, width) -> model; `width` sizes the hidden layers.
-MODELS = {
-    'LSTM': lstm,
-    'RNN': lambda normalizer, width: RNN(normalizer, N, M, width, (width, width), **F64),
-    'SelfAttention': lambda normalizer, width: SelfAttention(normalizer, N, M, width, **F64),
-    'Transformer': transformer,
-    'StateSpace': lambda normalizer, width: StateSpace(
-        normalizer, N, M, width, hidden_size=width, **F64),
-    'Markov': lambda normalizer, width: Markov(normalizer, N, M, (width, width), **F64),
-    'HistoryLSTM': lambda normalizer, width: HistoryModel(
-        normalizer, N, M, lambda n, _, m, dtype: lstm(n, width, m), **F64),
-    'HistoryTransformer': lambda normalizer, width: HistoryModel(
-        normalizer, N, M, lambda n, _, m, dtype: transformer(n, width, m), **F64),
-}
 
 
 class Bidirectional(SequenceModel):
@@ -68,7 +36,7 @@ def build(make, width=4, seed=0):
   generator = np.random.default_rng(seed)
   normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
   normalizer.update(tf.constant(SCALES * generator.normal(1, 1, (50, N))))
-  model = make(normalizer, width)
+  model = make(normalizer, N, M, width, 2)
   for variable in model.trainable_variables:
     variable.assign_add(0.2 * generator.normal(size=variable.shape))
   return model
@@ -107,8 +75,6 @@ def assert_causal(model):
 
 # How far `test_overfits_eight_sequences` gets with a model that is less than universal.
 FITS = {'SelfAttention': 3}  # its values are linear in the tokens
-
-every_model = pytest.mark.parametrize('make', MODELS.values(), ids=list(MODELS))
 
 
 @every_model

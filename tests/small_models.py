@@ -1,4 +1,9 @@
-"""Every world model in small, with random weights, for tests of what they are used for (float64)."""
+"""Every world model in small, with random weights (float64).
+
+MODELS is the one registry of the tests that hold for every architecture: of the
+contract (sequence_model_contract_test.py), of the theory and of the gradient tools.
+A new model is a function of (normalizer, n, m, width, layers) and its name in MODELS.
+"""
 
 import numpy as np
 import pytest
@@ -19,19 +24,41 @@ import tensorflow as tf  # after asm_tf, which chooses Keras 2
 B, H, N, M = 2, 5, 2, 2
 F64 = {'dtype': 'float64'}
 
-# name: function of (normalizer, n, m) -> a model of float64
-MODELS = {
-    'RNN': lambda normalizer, n, m: RNN(normalizer, n, m, 3, (3,), **F64),
-    'LSTM': lambda normalizer, n, m: LSTM(normalizer, n, m, 3, (3,), **F64),
-    'SelfAttention': lambda normalizer, n, m: SelfAttention(normalizer, n, m, 3, **F64),
-    'Transformer': lambda normalizer, n, m: Transformer(
-        normalizer, n, m, 4, num_layers=1, num_heads=2, hidden_size=4, **F64),
-    'StateSpace': lambda normalizer, n, m: StateSpace(
-        normalizer, n, m, 3, num_layers=1, hidden_size=3, **F64),
-    'Markov': lambda normalizer, n, m: Markov(normalizer, n, m, (4,), **F64),
-    'HistoryLSTM': lambda normalizer, n, m: HistoryModel(
-        normalizer, n, m, lambda *sizes, dtype: LSTM(*sizes, 3, (3,), dtype=dtype), **F64),
-}
+
+def rnn(normalizer, n, m, width, layers):
+  return RNN(normalizer, n, m, width, layers * (width,), **F64)
+
+
+def lstm(normalizer, n, m, width, layers):
+  return LSTM(normalizer, n, m, width, layers * (width,), **F64)
+
+
+def self_attention(normalizer, n, m, width, layers):
+  del layers  # it has one
+  return SelfAttention(normalizer, n, m, width, **F64)
+
+
+def transformer(normalizer, n, m, width, layers):
+  return Transformer(normalizer, n, m, 3 * width, layers, 3, 2 * width, **F64)
+
+
+def state_space(normalizer, n, m, width, layers):
+  return StateSpace(normalizer, n, m, width, layers, width, **F64)
+
+
+def markov(normalizer, n, m, width, layers):
+  return Markov(normalizer, n, m, layers * (width,), **F64)
+
+
+def history(core):
+  """The history model of the action-sequence model that `core` makes."""
+  return lambda normalizer, n, m, *sizes: HistoryModel(
+      normalizer, n, m, lambda *pair_sizes, dtype: core(*pair_sizes, *sizes), **F64)
+
+
+MODELS = {'RNN': rnn, 'LSTM': lstm, 'SelfAttention': self_attention, 'Transformer': transformer,
+          'StateSpace': state_space, 'Markov': markov, 'HistoryLSTM': history(lstm),
+          'HistoryTransformer': history(transformer)}
 every_model = pytest.mark.parametrize('make', MODELS.values(), ids=list(MODELS))
 
 
@@ -67,7 +94,7 @@ def build(make, seed=0, states=None, state_size=N, action_size=M):
   normalizer.update(tf.constant(
       generator.normal(1, 2, (20, state_size)) if states is None else states))
   actor = SquashedGaussianActor(normalizer, state_size, action_size, hidden_sizes=(4,), **F64)
-  model = make(normalizer, state_size, action_size)
+  model = make(normalizer, state_size, action_size, 3, 1)  # small: Theorem 1 runs it often
   randomise(actor, generator)
   randomise(model, generator)
   return model, actor, generator

@@ -335,9 +335,9 @@ def test_corollary_1_2_self_attention_grows_no_faster_than_the_cube_of_the_horiz
     weights = {}
     for variable in model.trainable_variables:
       kernel = scale * generator.normal(size=variable.shape)
-      kernel[:-M] = 0  # tokens of actions alone, as in Equation 3
+      kernel[:N] = kernel[N + M:] = 0  # tokens of actions alone, as in Equation 3
       variable.assign(kernel)
-      weights[variable.name.split('/')[-2]] = kernel[-M:]
+      weights[variable.name.split('/')[-2]] = kernel[N:N + M]
     logs = np.array([float(measure()) for measure in measures])
     exponent, _ = np.polyfit(np.log(horizons), logs, 1)
     assert exponent <= 3

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from asm_tf.gradients.jacobians import action_jacobians
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -161,6 +162,49 @@ def test_the_true_dynamics_simulate(name):
   np.testing.assert_allclose(
       tape.gradient(returns, actions), expected_gradient, rtol=1e-9, atol=1e-12)
   assert not model.trainable_variables
+
+
+def perturbed(name):
+  """True dynamics with steps so short that no state is clipped, states and actions."""
+  system, generator = SYSTEMS[name](20, dtype=tf.float64), np.random.default_rng(0)
+  start = system.initial_state(B)
+  return (TrueDynamics(system), start * generator.normal(1, 0.1, start.shape),
+          tf.constant(generator.uniform(-1, 1, (B, T, system.action_size))))
+
+
+CHEAP = pytest.mark.parametrize('name', ['HIVTreatment', 'InvasivePlant'])
+
+
+@CHEAP
+def test_the_true_dynamics_take_sequences_of_any_length(name):
+  model, state, actions = perturbed(name)
+  whole = model(state, actions)
+  for steps in (1, T - 1, 2):  # lengths differ between calls of one model
+    np.testing.assert_allclose(model(state, actions[:, :steps]), whole[:, :steps], rtol=1e-12)
+  later = model(whole[:, 0], actions[:, 1:])  # the dynamics of these do not change with time
+  np.testing.assert_allclose(later, whole[:, 1:], rtol=1e-12)
+
+
+@CHEAP
+def test_the_true_dynamics_compile_are_causal_and_have_the_right_gradient(name):
+  model, state, actions = perturbed(name)
+
+  def predict_and_differentiate(state, actions):
+    return model(state, actions), action_jacobians(model, state, actions)
+
+  predicted, jacobians = predict_and_differentiate(state, actions)
+  compiled = tf.function(predict_and_differentiate, jit_compile=True)(state, actions)
+  for actual, expected in zip(compiled, (predicted, jacobians)):
+    np.testing.assert_allclose(
+        actual, expected, rtol=1e-9, atol=1e-9 * np.abs(expected).max())
+  sizes = np.abs(jacobians).max((0, 3, 4))  # [T, T]
+  assert np.all(np.triu(sizes, 1) == 0), 'a future action reaches a past state'
+  assert np.all(sizes[np.tril_indices(T)] > 0), 'an action does not reach a later state'
+  step, direction = 1e-5, np.random.default_rng(1).normal(size=actions.shape)
+  ahead, behind = (model(state, actions + sign * step * direction) for sign in (1, -1))
+  np.testing.assert_allclose(
+      np.einsum('btknm,bkm->btn', jacobians, direction), (ahead - behind) / (2 * step),
+      rtol=1e-6, atol=1e-8 * np.abs(jacobians).max())
 
 
 def test_the_true_dynamics_by_the_constructor_of_the_learned_models():

@@ -6,82 +6,90 @@ folder of an experiment holds
     config.gin           the configuration that all of its cells share
     cells/<cell>.jsonl   the rows of a finished cell
 
-Processes may share a folder: each takes cells that nobody has finished or is running.
+Processes may share a folder: each takes cells that nobody has finished or is running,
+then waits for those that are.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import pathlib
-import sys
 import time
 
 import gin
-import numpy as np
-import tensorflow as tf
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
-from asm_tf.training.run_folder import write_atomically
+from asm_tf.training.run_folder import json_line, versions, write_atomically
 
 
-def run_cells(folder, cells, run):
+def run_cells(folder, cells, run, command=None):
   """Runs the cells that are missing.
 
   Args:
     folder: path of the experiment's folder.
     cells: list of dicts.
     run: function (cell) -> list of rows, which are dicts.
+    command: the command line that asks for them, kept in the rows.
 
   Returns:
-    The rows of all the finished cells in the order of `cells`, each with the fields
-    of its cell; and the number of cells that other processes are still running.
+    The rows of all the cells in their order, each with the fields of its cell.
 
   Raises:
-    UserError: if the folder holds the cells of another configuration.
+    UserError: if the folder cannot be written or holds the cells of another
+      configuration.
   """
   folder = pathlib.Path(folder)
   try:
     (folder / 'cells').mkdir(parents=True, exist_ok=True)
+    with _locked(folder / 'config.lock'):
+      _check_same_configuration(folder / 'config.gin')
   except OSError as error:
     raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
                     ) from error
-  _check_same_configuration(folder / 'config.gin')
-  rows, running = [], 0
-  for cell in tqdm(cells, unit='cell', dynamic_ncols=True, position=1):
-    path = folder / 'cells' / f'{_name(cell)}.jsonl'
-    if not path.exists():
-      running += not _run_alone(path, cell, run)
-    if path.exists():
-      rows += [json.loads(line) for line in path.read_text().splitlines()]
-  return rows, running
+  paths = [folder / 'cells' / f'{_name(cell)}.jsonl' for cell in cells]
+  with tqdm(total=len(cells), unit='cell', dynamic_ncols=True, position=1) as bar:
+    # First what no other process is at; then wait for the rest, or do it if they died.
+    for wait in (False, True):
+      for cell, path in zip(cells, paths):
+        if not path.exists():
+          with _locked(path.with_suffix('.lock'), wait) as mine:
+            if mine and not path.exists():
+              _run_cell(path, cell, run, command)
+        bar.update(sum(path.exists() for path in paths) - bar.n)
+  return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
-def _run_alone(path, cell, run):
-  """Runs a cell unless another process does; returns whether it is finished."""
-  lock = os.open(path.with_suffix('.lock'), os.O_RDWR | os.O_CREAT)
+def _run_cell(path, cell, run, command):
+  began = time.monotonic()
+  rows = run(cell)
+  stamp = {'wall_seconds': time.monotonic() - began, 'command': command, 'versions': versions()}
+  write_atomically(path, ''.join(json_line(cell | row | stamp) for row in rows))
+
+
+@contextlib.contextmanager
+def _locked(path, wait=True):
+  """Holds a lock; yields False, without it, if another process has it and `wait` is False."""
+  lock = os.open(path, os.O_RDWR | os.O_CREAT)
   try:
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    if not path.exists():
-      began = time.monotonic()
-      rows = run(cell)
-      stamp = {'wall_seconds': time.monotonic() - began, 'versions': {
-          'python': sys.version.split()[0], 'tensorflow': tf.__version__,
-          'numpy': np.__version__}}
-      write_atomically(path, ''.join(json.dumps(cell | row | stamp) + '\n' for row in rows))
-    return True
-  except BlockingIOError:
-    return False
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+      mine = True
+    except BlockingIOError:
+      mine = False
+    yield mine
   finally:
     os.close(lock)
 
 
 def _check_same_configuration(path):
   now = gin.config_str()
-  if path.exists() and path.read_text() != now:
+  if not path.exists():
+    write_atomically(path, now)
+  elif path.read_text() != now:
     raise UserError(f'{path.parent} holds results of another configuration (see config.gin in '
                     'it): give another folder.')
-  write_atomically(path, now)
 
 
 def _name(cell):

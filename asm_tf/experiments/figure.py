@@ -1,10 +1,9 @@
 """A figure of the paper: run the cells that are missing, then table and picture."""
 
-from asm_tf.errors import UserError
 from asm_tf.experiments.cells import run_cells
 
 
-def figure(folder, preset, cells, run, table, draw, models=None):
+def figure(folder, preset, cells, run, table, draw, models, command=None):
   """Runs an experiment and analyses what is there.
 
   Args:
@@ -15,15 +14,35 @@ def figure(folder, preset, cells, run, table, draw, models=None):
     table: function (rows) -> Markdown.
     draw: function (rows) -> matplotlib `Figure`.
     models: {name: class of `SequenceModel`}.
+    command: the command line that asks for it, kept in the rows.
 
   Returns:
     Rows, Markdown table, `Figure`.
 
   Raises:
-    UserError: if other processes are still running cells of it.
+    UserError: for a folder that cannot be written or holds another configuration.
   """
-  rows, running = run_cells(folder, cells(preset), lambda cell: run(cell, models))
-  if running:
-    raise UserError(f'another process is still running {running} cells in {folder}: '
-                    'start this again when it has ended.')
+  rows = run_cells(folder, cells(preset), lambda cell: run(cell, models), command)
   return rows, table(rows), draw(rows)
+
+
+def markdown_table(rows, column, entry):
+  """A Markdown table with a line a model and a column a horizon.
+
+  Args:
+    rows: dicts with 'model' and 'horizon'.
+    column: function (horizon) -> head of the column.
+    entry: function (rows of one model and horizon, at least one) -> text.
+  """
+  horizons = sorted({row['horizon'] for row in rows})
+  lines = ['| model | ' + ' | '.join(map(column, horizons)) + ' |',
+           '|---' * (1 + len(horizons)) + '|']
+  for model in dict.fromkeys(row['model'] for row in rows):
+    found = [of(rows, model, horizon) for horizon in horizons]
+    lines.append(f'| {model} | ' + ' | '.join(entry(part) if part else '' for part in found) + ' |')
+  return '\n'.join(lines)
+
+
+def of(rows, model, horizon):
+  """The rows of one model and horizon."""
+  return [row for row in rows if (row['model'], row['horizon']) == (model, horizon)]

@@ -6,28 +6,28 @@ from asm_tf.models.normalizer import Normalizer
 from asm_tf.training.offline import collect, fit
 
 
-def fitted_model(system, make_model, num_transitions, num_updates, seed, actor=None,
-                 noise_std=0.0, make_measure=None, measure_interval=1000):
+def fitted_model(system, make_model, num_transitions, cell, actor=None, noise_std=0.0,
+                 make_measure=lambda model: dict, measure_interval=1000):
   """A model trained on episodes of the system.
 
   Args:
     system: `System`.
     make_model: class of `SequenceModel`.
     num_transitions: steps in the data set.
-    num_updates: of the weights.
-    seed: of data, weights and batches.
+    cell: dict with num_updates of the weights, batch_size, and the seed of data, weights
+      and batches.
     actor: see `collect`, as `noise_std`.
     noise_std: of the perturbed actions.
-    make_measure: function (model) -> the `measure` of `fit`, or None.
+    make_measure: function (model) -> the `measure` of `fit`; by default nothing is.
     measure_interval: updates.
 
   Returns:
     The model and the rows of `fit`.
   """
-  states, actions = collect(system, actor, num_transitions, noise_std, seed)
-  tf.keras.utils.set_random_seed(seed)
+  states, actions = collect(system, actor, num_transitions, noise_std, cell['seed'])
+  tf.keras.utils.set_random_seed(cell['seed'])
   normalizer = Normalizer(system.state_size, system.horizon)
   model = make_model(normalizer, system.state_size, system.action_size)
-  rows = fit(model, normalizer, states, actions, num_updates,
-             None if make_measure is None else make_measure(model), measure_interval, seed=seed)
+  rows = fit(model, normalizer, states, actions, cell['num_updates'], make_measure(model),
+             measure_interval, cell['batch_size'], seed=cell['seed'])
   return model, rows

@@ -7,8 +7,8 @@ Scaling, where an architecture has any, is the caller's, who scales the queries.
 
 import tensorflow as tf
 
-# Queries are taken in blocks of this size; a block sees the keys up to its end only,
-# so that nearly half of what the causal mask would throw away is never formed.
+# Queries are taken in blocks of this size; a block sees the keys up to its end only, so
+# that of long sequences little is formed that the causal mask would throw away.
 _BLOCK = 64
 
 

@@ -41,9 +41,7 @@ class Markov(SequenceModel):
   def _next(self, states, actions, t):
     """The successors [..., n] of any number of states."""
     states = self._normalizer.normalize(states)
-    time = self._normalizer.time(t)
-    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
-    x = tf.concat([states, actions, time], -1)
+    x = self._normalizer.join(states, actions, t=t)
     for layer in self._hidden:
       x = layer(x)
     return self._normalizer.denormalize(states + self._difference(x))

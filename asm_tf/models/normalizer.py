@@ -52,6 +52,20 @@ class Normalizer(tf.Module):
     """Number of time features."""
     return 1 + 2 * _OCTAVES if self._enabled else 1
 
+  def join(self, *parts, t):
+    """Concatenates features and the time features of the integer steps `t`.
+
+    Args:
+      *parts: tensors [..., k]; the last sets the leading shape, which the others and
+        `t` broadcast to.
+      t: integer steps.
+
+    Returns:
+      [..., sum of k + time_size].
+    """
+    zeros = tf.zeros_like(parts[-1][..., :1])
+    return tf.concat([part + zeros for part in (*parts, self.time(t))], -1)
+
   def time(self, t):
     """The time features [..., time_size] of the integer steps `t` [...]."""
     t = tf.cast(t, self._dtype)[..., None]

@@ -67,12 +67,10 @@ class RecurrentModel(SequenceModel):
     The embedding is linear and so is the projection after it: their product, a
     small matrix, is applied to the few inputs instead of one after the other.
     """
-    time = self._normalizer.time(t)
-    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
     first = self._stack[0]
     kernel = self._embedding.kernel @ first.kernel
     bias = tf.linalg.matvec(first.kernel, self._embedding.bias, transpose_a=True) + first.bias
-    return _affine(tf.concat([actions, time], -1), kernel, bias)
+    return _affine(self._normalizer.join(actions, t=t), kernel, bias)
 
   def _project(self, i, x):
     """Input projections of layer i from the states x of the layer below it."""

@@ -17,11 +17,6 @@ import numpy as np
 import tensorflow as tf
 
 
-def rnn_cell(z, kernel, x):
-  """One step of Equation 2: z and x [B, u], kernel [u, u] -> [B, u]."""
-  return tf.tanh(x @ kernel) + z
-
-
 @tf.custom_gradient
 def rnn_scan(z, kernel, x0):
   """States of Equation 2 over a sequence.
@@ -36,16 +31,18 @@ def rnn_scan(z, kernel, x0):
   """
   steps = z.shape[0]
 
-  def body(t, x, xs):
-    x = rnn_cell(z[t], kernel, x)
-    return t + 1, x, xs.write(t, x)
+  def body(t, x, tanhs):
+    tanh = tf.tanh(x @ kernel)
+    return t + 1, tanh + z[t], tanhs.write(t, tanh)
 
-  *_, xs = tf.while_loop(lambda t, *_: t < steps, body, (0, x0, _array(steps, z.dtype, x0.shape)),
-                         maximum_iterations=steps)
-  xs = xs.stack()
+  *_, tanhs = tf.while_loop(
+      lambda t, *_: t < steps, body, (0, x0, _array(steps, z.dtype, x0.shape)),
+      maximum_iterations=steps)
+  tanhs = tanhs.stack()
+  xs = tanhs + z
 
   def gradient(dxs):
-    slopes = 1 - (xs - z) ** 2  # of the tanh
+    slopes = 1 - tanhs**2
     kernel_transposed = tf.transpose(kernel)
 
     def body(s, dx, totals):

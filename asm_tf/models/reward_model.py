@@ -28,7 +28,8 @@ class RewardModel(tf.keras.Model):
     self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._read_out = tf.keras.layers.Dense(1, dtype=dtype, name='read_out')
-    self(tf.zeros([1, state_size], dtype), tf.zeros([1, action_size], dtype), tf.zeros([1], tf.int32))
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1, action_size], dtype),
+         tf.zeros([1], tf.int32))
 
   def observe(self, rewards):
     """Takes the rewards [...] of new episodes into the running moments."""
@@ -49,9 +50,7 @@ class RewardModel(tf.keras.Model):
     return tf.reduce_mean((self._scaled(states, actions, t) - rewards) ** 2)
 
   def _scaled(self, states, actions, t):
-    time = self._normalizer.time(t)
-    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
-    x = tf.concat([self._normalizer.normalize(states), actions, time], -1)
+    x = self._normalizer.join(self._normalizer.normalize(states), actions, t=t)
     for layer in self._hidden:
       x = layer(x)
     return self._read_out(x)[..., 0]

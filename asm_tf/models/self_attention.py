@@ -57,8 +57,4 @@ class SelfAttention(SequenceModel):
 
   def _tokens(self, initial_state, actions, t):
     """[..., n + m + time_size]."""
-    state = self._normalizer.normalize(initial_state)
-    time = self._normalizer.time(t)
-    parts = [tf.broadcast_to(part, [*actions.shape[:-1], part.shape[-1]])
-             for part in (state, time)]
-    return tf.concat([*parts, actions], -1)
+    return self._normalizer.join(self._normalizer.normalize(initial_state), actions, t=t)

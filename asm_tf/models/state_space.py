@@ -6,7 +6,7 @@ recurrent unit (Orvieto et al., 2023, the diagonal form of S4), between norm and
     x_t = lambda x_{t-1} + gamma B u_t,   y_t = Re(C x_t) + D u_t,   u_t = norm(e_t)
     e_t <- e_t + W gelu(y_t) * sigmoid(V gelu(y_t))
 
-lambda = exp(-exp(nu) + i theta) keeps |lambda| < 1. At the start the memories
+lambda = exp(-exp(nu) + i theta) keeps |lambda| from growing beyond 1. At the start the memories
 exp(-nu) are spread from a step to some horizons and gamma = sqrt(1 - |lambda|^2).
 """
 
@@ -128,9 +128,7 @@ class StateSpace(SequenceModel):
     return self._state(e), next_carry
 
   def _embed(self, actions, t):
-    time = self._normalizer.time(t)
-    time = tf.broadcast_to(time, [*actions.shape[:-1], time.shape[-1]])
-    return self._embedding(tf.concat([actions, time], -1))
+    return self._embedding(self._normalizer.join(actions, t=t))
 
   def _state(self, e):
     return self._normalizer.denormalize(self._read_out(self._norm(e)))

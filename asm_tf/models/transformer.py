@@ -11,7 +11,7 @@ class Transformer(SequenceModel):
   """Token t is a linear map of (initial state, action, time), plus a learned vector for t."""
 
   def __init__(self, normalizer, state_size, action_size, embedding_size=72, num_layers=2,
-               num_heads=3, hidden_size=64, dropout=0.0, seed=0, dtype='float32'):
+               num_heads=3, hidden_size=64, dropout=0.0, seed=None, dtype='float32'):
     """Builds the model and its weights.
 
     Args:
@@ -42,6 +42,7 @@ class Transformer(SequenceModel):
     return self._state(self._stack(self._sequence(initial_state, actions), training=training))
 
   def start(self, initial_state, horizon):
+    self._require_positions(horizon)
     return initial_state, self._stack.start(initial_state.shape[0], horizon)
 
   def step(self, carry, action, t):
@@ -65,19 +66,19 @@ class Transformer(SequenceModel):
 
   def _sequence(self, initial_state, actions):
     steps = actions.shape[1]
+    self._require_positions(steps)
+    return self._tokens(
+        initial_state[:, None], actions, tf.range(steps), self._positions[:steps])
+
+  def _require_positions(self, steps):
     if steps > self._positions.shape[0]:
       raise ValueError(f'{steps} actions for a transformer built for a horizon of '
                        f'{self._positions.shape[0]}.')
-    return self._tokens(
-        initial_state[:, None], actions, tf.range(steps), self._positions[:steps])
 
   def _tokens(self, initial_state, actions, t, positions):
     """[..., embedding_size]."""
     state = self._normalizer.normalize(initial_state)
-    time = self._normalizer.time(t)
-    parts = [tf.broadcast_to(part, [*actions.shape[:-1], part.shape[-1]])
-             for part in (state, time)]
-    return self._embedding(tf.concat([*parts, actions], -1)) + positions
+    return self._embedding(self._normalizer.join(state, actions, t=t)) + positions
 
   def _state(self, x):
     return self._normalizer.denormalize(self._read_out(x))

@@ -17,7 +17,8 @@ from asm_tf.models.layer_norm import LayerNorm
 class TransformerStack(tf.keras.layers.Layer):
   """Layers of causal self-attention on tokens [B, T, size]."""
 
-  def __init__(self, size, num_layers, num_heads, hidden_size, dropout=0.0, seed=0, **kwargs):
+  def __init__(self, size, num_layers, num_heads, hidden_size, dropout=0.0, seed=None,
+               **kwargs):
     """Builds the layers.
 
     Args:
@@ -25,8 +26,9 @@ class TransformerStack(tf.keras.layers.Layer):
       num_layers: of attention and MLP.
       num_heads: of attention.
       hidden_size: width of the MLPs.
-      dropout: rate on the tokens and on what each branch adds, in training only.
-      seed: of the dropout.
+      dropout: rate on the tokens and on what each branch adds, in training only;
+        GPT-2 drops attention weights too, this does not.
+      seed: of the dropout; None takes one from TensorFlow's global seed, as weights do.
       **kwargs: name and dtype of the Keras layer.
 
     Raises:
@@ -80,6 +82,8 @@ class _Dropout(tf.Module):
   def __init__(self, rate, seed):
     super().__init__(name='dropout')
     self._rate = rate
+    if seed is None:
+      seed = int(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32))
     self._generator = tf.random.Generator.from_seed((seed, 7), alg='philox')
 
   def __call__(self, x, training):

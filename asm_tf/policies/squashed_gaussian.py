@@ -48,9 +48,7 @@ class SquashedGaussianActor(tf.keras.Model):
 
   def call(self, state, t):
     """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
-    time = self._normalizer.time(t)
-    time = tf.broadcast_to(time, tf.concat([tf.shape(state)[:-1], time.shape[-1:]], 0))
-    x = tf.concat([self._normalizer.normalize(state), time], -1)
+    x = self._normalizer.join(self._normalizer.normalize(state), t=t)
     for layer in self._hidden:
       x = layer(x)
     low, high = LOG_STD_RANGE

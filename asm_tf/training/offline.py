@@ -42,7 +42,7 @@ def collect(system, actor, num_transitions, noise_std, seed):
   return tf.stack(states, 1), tf.stack(actions, 1)
 
 
-def fit(model, normalizer, states, actions, num_updates, measure=None, measure_interval=1000,
+def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_interval=1000,
         batch_size=64, learning_rate=1e-3, seed=0):
   """Fits a world model by Adam, with a learning rate that falls to 0 as a cosine.
 
@@ -55,19 +55,21 @@ def fit(model, normalizer, states, actions, num_updates, measure=None, measure_i
     num_updates: of the weights.
     measure: function () -> dict, called before the first update, then every
       `measure_interval` updates and after the last.
-    measure_interval: updates.
+    measure_interval: updates, at least 1.
     batch_size: trajectories an update.
     learning_rate: at the start.
     seed: of the batches.
 
   Returns:
-    A list of dicts: 'updates', 'model_loss' of the last batch, and what was measured.
+    A list of dicts: 'updates', 'model_loss' of the last batch, 'skipped_updates' for
+    gradients that were not finite, and what was measured.
   """
   normalizer.update(states)
   schedule = tf.keras.optimizers.schedules.CosineDecay(learning_rate, num_updates)
   optimizer = tf.keras.optimizers.Adam(schedule, jit_compile=False)
   optimizer.build(model.trainable_variables)
   generator = tf.random.Generator.from_seed((seed, 9), alg='philox')
+  skipped = tf.Variable(0, trainable=False)
 
   def update():
     rows = generator.uniform([batch_size], maxval=states.shape[0], dtype=tf.int32)
@@ -75,7 +77,8 @@ def fit(model, normalizer, states, actions, num_updates, measure=None, measure_i
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
       loss = prediction_loss(model, normalizer, *batch, training=True)
-    apply_if_finite(optimizer, tape.gradient(loss, variables), variables)
+    _, applied = apply_if_finite(optimizer, tape.gradient(loss, variables), variables)
+    skipped.assign_add(tf.where(applied, 0, 1))
     return loss
 
   update = tf.function(update, jit_compile=True, autograph=False)
@@ -90,8 +93,9 @@ def fit(model, normalizer, states, actions, num_updates, measure=None, measure_i
   measured, loss = [], float('nan')
   with tqdm(total=num_updates, unit='update', dynamic_ncols=True) as bar:
     while True:
-      if measure is not None and (bar.n % measure_interval == 0 or bar.n == num_updates):
-        measured.append({'updates': bar.n, 'model_loss': float(loss), **measure()})
+      if bar.n % measure_interval == 0 or bar.n == num_updates:
+        measured.append({'updates': bar.n, 'model_loss': float(loss),
+                         'skipped_updates': int(skipped), **measure()})
         bar.set_postfix(measured[-1], refresh=False)
       if bar.n >= num_updates:
         return measured

@@ -78,7 +78,6 @@ class Recorder:
         'episode_length': len(evaluation.actions),
         'collect_return': trainer.collect_return, **trainer.losses(),
         **self._speeds(trainer), 'wall_seconds': self.wall_seconds}
-    row = {key: _finite(value) for key, value in row.items()}
     self._folder.append_row(row)
     self._write_summaries(row)
     if score is not None:
@@ -118,7 +117,7 @@ class Recorder:
     for name, writer in self._writers.items():
       with writer.as_default(step=row['env_steps']):
         for key, value in row.items():
-          if value is not None and key not in ('env_steps', 'wall_seconds') and (
+          if value is not None and np.isfinite(value) and key not in ('env_steps', 'wall_seconds') and (
               (key in _EVAL) == (name == 'eval')):
             tf.summary.scalar(_TAGS.get(key, f'Losses/{key}'), value)
       writer.flush()
@@ -148,8 +147,3 @@ def _whole_records(file):
     yield from tf.data.TFRecordDataset(str(file)).as_numpy_iterator()
   except tf.errors.DataLossError:
     return
-
-
-def _finite(value):
-  """JSON has no NaN: a number that is not finite becomes null."""
-  return value if value is None or np.isfinite(value) else None

@@ -11,6 +11,7 @@
 
 import fcntl
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -95,7 +96,7 @@ class RunFolder:
       raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
                       'resumed: give another --root_dir.')
     kept = [row for row in self.rows() if env_steps is not None and row['env_steps'] <= env_steps]
-    write_atomically(self._metrics, ''.join(json.dumps(row) + '\n' for row in kept))
+    write_atomically(self._metrics, ''.join(map(json_line, kept)))
     summary.unlink(missing_ok=True)
     return kept
 
@@ -118,7 +119,7 @@ class RunFolder:
   def append_row(self, row):
     """Adds one evaluation to metrics.jsonl."""
     with self._metrics.open('a') as file:
-      file.write(json.dumps(row) + '\n')
+      file.write(json_line(row))
 
   def write_operative_config(self):
     write_atomically(self.path / 'operative_config.gin', gin.operative_config_str())
@@ -135,13 +136,27 @@ class RunFolder:
         'env_steps': last['env_steps'],
         'wall_seconds': last['wall_seconds'],
         'seed': seed,
-        'versions': {
-            'python': sys.version.split()[0], 'tensorflow': tf.__version__,
-            'tf_keras': tf_keras.__version__, 'tf_agents': tf_agents.__version__,
-            'numpy': np.__version__},
+        'versions': versions(),
     }
     write_atomically(self.path / 'summary.json', json.dumps(summary, indent=2) + '\n')
     return summary
+
+
+def versions():
+  """{package: version} of what a result depends on."""
+  return {'python': sys.version.split()[0], 'tensorflow': tf.__version__,
+          'tf_keras': tf_keras.__version__, 'tf_agents': tf_agents.__version__,
+          'numpy': np.__version__}
+
+
+def json_line(row):
+  """A row as a line of JSON, which has no NaN: what is not finite becomes null."""
+  def finite(value):
+    if isinstance(value, list):
+      return [finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+  return json.dumps({key: finite(value) for key, value in row.items()}, allow_nan=False) + '\n'
 
 
 def write_atomically(path, text):

@@ -3,22 +3,17 @@
 import numpy as np
 
 from asm_tf.experiments.double_pendulum.run import log10_mean
+from asm_tf.experiments.figure import markdown_table, of
 from asm_tf.plots.style import COLOURS, MARKERS, REFERENCE, new_figure
 
 
 def table(rows):
   """A Markdown table: mean and, in brackets, median norm of d s_H / d a_0."""
-  horizons = sorted({row['horizon'] for row in rows})
-  lines = ['| model | ' + ' | '.join(f'H = {horizon}' for horizon in horizons) + ' |',
-           '|---' * (1 + len(horizons)) + '|']
-  for model in dict.fromkeys(row['model'] for row in rows):
-    entries = []
-    for horizon in horizons:
-      found = _of(rows, model, horizon)
-      median = 10 ** np.median([row['log10_median_norm'] for row in found])
-      entries.append(f'{10 ** _log10_mean_norm(found):.3g} ({median:.3g})')
-    lines.append(f'| {model} | ' + ' | '.join(entries) + ' |')
-  return '\n'.join(lines)
+  def entry(found):
+    median = np.median([row['log10_median_norm'] for row in found])
+    return f'{10 ** _log10_mean_norm(found):.3g} ({10 ** median:.3g})'
+
+  return markdown_table(rows, lambda horizon: f'H = {horizon}', entry)
 
 
 def draw(rows):
@@ -28,10 +23,10 @@ def draw(rows):
   shown = dict.fromkeys((horizons[0], horizons[-1]))
   figure, axes = new_figure(1 + len(shown), row_height=2.2, sharex=False)
   for model, colour, marker in zip(models, COLOURS, MARKERS):
-    axes[0].plot(horizons, [_log10_mean_norm(_of(rows, model, horizon)) for horizon in horizons],
+    axes[0].plot(horizons, [_log10_mean_norm(of(rows, model, horizon)) for horizon in horizons],
                  color=colour, marker=marker, label=model)
     for axis, horizon in zip(axes[1:], shown):
-      row = _of(rows, model, horizon)[0]
+      row = of(rows, model, horizon)[0]
       axis.plot(row['values'], row['returns'], color=colour,
                 **(REFERENCE if model == 'Simulator' else {'linewidth': 1.0}))
   seeds = len({row['seed'] for row in rows})
@@ -41,10 +36,6 @@ def draw(rows):
   for axis, horizon in zip(axes[1:], shown):
     axis.set(xlabel='first action', ylabel='return', title=f'H = {horizon} (seed 0)')
   return figure
-
-
-def _of(rows, model, horizon):
-  return [row for row in rows if (row['model'], row['horizon']) == (model, horizon)]
 
 
 def _log10_mean_norm(rows):

@@ -24,7 +24,7 @@ def run(cell, models):
   """The row of one cell, in a list.
 
   Args:
-    cell: dict of model ('Simulator' or a name in `models`), horizon, seed, num_updates.
+    cell: dict of `grid`'s fields; the model may be 'Simulator'.
     models: {name: class of `SequenceModel`}.
 
   Returns:
@@ -40,8 +40,7 @@ def run(cell, models):
     model = TrueDynamics(system)
   else:
     model, rows = fitted_model(
-        system, models[cell['model']], _NUM_TRANSITIONS, cell['num_updates'], cell['seed'],
-        make_measure=lambda model: dict, measure_interval=cell['num_updates'])
+        system, models[cell['model']], _NUM_TRANSITIONS, cell)
     loss = rows[-1]['model_loss']
   generator = np.random.default_rng(cell['seed'])
   actions = tf.constant(generator.uniform(-1, 1, (_NUM_SEQUENCES, horizon, 1)), system.dtype)

@@ -2,26 +2,30 @@
 
 import statistics
 
+from asm_tf.experiments.figure import markdown_table, of
 from asm_tf.plots.style import COLOURS, MARKERS, new_figure
 
 
 def table(rows):
-  """A Markdown table of the last measurements: median over seeds, and the lowest."""
+  """A Markdown table of the last measurements: the median over seeds.
+
+  The cosine alone flatters: where the long-term part of a gradient is lost, what is left
+  may point the same way. The relative error beside it counts the length too.
+  """
   last = _last(rows)
-  horizons = sorted({row['horizon'] for row in last})
-  updates = {horizon: max(row['updates'] for row in last if row['horizon'] == horizon)
-             for horizon in horizons}
-  lines = ['| model | ' + ' | '.join(
-      f'H = {horizon}, {updates[horizon]} updates' for horizon in horizons) + ' |',
-           '|---' * (1 + len(horizons)) + '|']
-  for model in dict.fromkeys(row['model'] for row in last):
-    entries = []
-    for horizon in horizons:
-      values = _cosines(last, model, horizon)
-      entries.append(f'{statistics.median(values):.4f} (lowest {min(values):.4f} of '
-                     f'{len(values)})' if values else '')
-    lines.append(f'| {model} | ' + ' | '.join(entries) + ' |')
-  return '\n'.join(lines)
+
+  def column(horizon):
+    updates = max(row['updates'] for row in last if row['horizon'] == horizon)
+    return f'H = {horizon} ({updates} updates): cosine (lowest), relative error'
+
+  def entry(found):
+    cosines, errors = _values(found, 'cosine'), _values(found, 'relative_error')
+    if not cosines:
+      return 'not finite'
+    return (f'{statistics.median(cosines):.4f} ({min(cosines):.4f} of {len(found)}), '
+            f'{statistics.median(errors):.2g}')
+
+  return markdown_table(last, column, entry)
 
 
 def draw(rows):
@@ -31,15 +35,19 @@ def draw(rows):
   for model, colour, marker in zip(
       dict.fromkeys(row['model'] for row in last), COLOURS, MARKERS):
     horizons = sorted({row['horizon'] for row in last if row['model'] == model})
-    values = [_cosines(last, model, horizon) for horizon in horizons]
+    values = [_values(of(last, model, horizon), 'cosine') or [float('nan')]
+              for horizon in horizons]
     axis.plot(horizons, [statistics.median(v) for v in values], color=colour, marker=marker,
-              label=model)
+              fillstyle='none', label=model)  # open, so that markers on each other show
     axis.fill_between(horizons, [min(v) for v in values], [max(v) for v in values],
                       color=colour, alpha=0.15, linewidth=0)
   seeds = len({row['seed'] for row in last})
   axis.set(xscale='log', xlabel='horizon H (steps)', ylim=(-1.05, 1.05),
            ylabel='cosine similarity with the true policy gradient',
            title=f'Toy credit assignment, offline (median and range, up to {seeds} seeds)')
+  horizons = sorted({row['horizon'] for row in last})
+  axis.set_xticks(horizons, map(str, horizons))
+  axis.minorticks_off()
   axis.legend(frameon=False)
   return figure
 
@@ -52,6 +60,6 @@ def _last(rows):
   return list(last.values())
 
 
-def _cosines(rows, model, horizon):
-  return [row['cosine'] for row in rows
-          if (row['model'], row['horizon']) == (model, horizon)]
+def _values(rows, key):
+  """What is finite of a column."""
+  return [row[key] for row in rows if row[key] is not None]

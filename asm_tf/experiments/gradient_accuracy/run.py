@@ -24,13 +24,13 @@ def run(cell, models):
   """Rows of one cell.
 
   Args:
-    cell: dict of model, horizon, seed and num_updates.
+    cell: dict of `grid`'s fields.
     models: {name: class of `SequenceModel`}.
 
   Returns:
     One row a measurement: updates, model_loss, cosine and relative_error.
   """
-  horizon, num_updates = cell['horizon'], cell['num_updates']
+  horizon = cell['horizon']
   system = ToyCreditAssignment(horizon)
   tf.keras.utils.set_random_seed(cell['seed'])
   # A normaliser of its own, which sees no data: the policy stays what it is.
@@ -58,6 +58,6 @@ def run(cell, models):
     return measure
 
   _, rows = fitted_model(
-      system, models[cell['model']], _NUM_TRANSITIONS, num_updates, cell['seed'], actor,
-      _NOISE_STD, make_measure, num_updates // _MEASUREMENTS)
+      system, models[cell['model']], _NUM_TRANSITIONS, cell, actor, _NOISE_STD, make_measure,
+      max(1, cell['num_updates'] // _MEASUREMENTS))
   return rows

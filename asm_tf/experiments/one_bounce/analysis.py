@@ -2,22 +2,20 @@
 
 import statistics
 
+from asm_tf.experiments.figure import markdown_table
 from asm_tf.plots.style import COLOURS, REFERENCE, new_figure
 
 
 def table(rows):
-  """A Markdown table: the error over the initial actions, median over seeds."""
-  horizons = sorted({row['horizon'] for row in rows})
-  lines = ['| model | ' + ' | '.join(f'H = {horizon}' for horizon in horizons) + ' |',
-           '|---' * (1 + len(horizons)) + '|']
-  for model in dict.fromkeys(row['model'] for row in rows):
-    entries = []
-    for horizon in horizons:
-      errors = [row['rms_error'] for row in rows
-                if (row['model'], row['horizon']) == (model, horizon)]
-      entries.append(f'{statistics.median(errors):.3g} ({min(errors):.2g} - {max(errors):.2g})')
-    lines.append(f'| {model} | ' + ' | '.join(entries) + ' |')
-  return '\n'.join(lines)
+  """A Markdown table: the root mean square error over the initial actions."""
+  def entry(found):
+    errors = [row['rms_error'] for row in found if row['rms_error'] is not None]
+    if not errors:
+      return 'not finite'
+    return f'{statistics.median(errors):.3g} ({min(errors):.2g} - {max(errors):.2g})'
+
+  return markdown_table(
+      rows, lambda horizon: f'H = {horizon}: median (range over seeds)', entry)
 
 
 def draw(rows):

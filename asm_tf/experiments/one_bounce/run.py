@@ -20,7 +20,7 @@ def run(cell, models):
   """The row of one cell, in a list.
 
   Args:
-    cell: dict of model, horizon, seed and num_updates.
+    cell: dict of `grid`'s fields.
     models: {name: class of `SequenceModel`}.
 
   Returns:
@@ -30,8 +30,7 @@ def run(cell, models):
   horizon = cell['horizon']
   system = OneBounce(horizon)
   model, rows = fitted_model(
-      system, models[cell['model']], _NUM_TRANSITIONS, cell['num_updates'], cell['seed'],
-      make_measure=lambda model: dict, measure_interval=cell['num_updates'])
+      system, models[cell['model']], _NUM_TRANSITIONS, cell)
   values = np.linspace(-1, 1, _NUM_VALUES)
   true, predicted = (
       tf.function(return_landscape, autograph=False)(

@@ -1,17 +1,16 @@
 """The grid of Figure 3: model x horizon x seed."""
 
+from asm_tf.experiments.grid import grid
+
 _MODELS = ('RNN', 'Markov')
 
-# preset: (models, {horizon: seeds}, model updates)
 _PRESETS = {
-    'smoke': (('RNN', 'Markov'), {20: 1}, 50),
-    'quick': (_MODELS, {20: 3, 50: 3}, 8_000),
-    'paper': (_MODELS, {horizon: 10 for horizon in (20, 50, 100)}, 20_000),
+    'smoke': [(_MODELS, 20, 1, 50, 16)],
+    'quick': [(_MODELS, horizon, 3, 8_000, 64) for horizon in (20, 50)],
+    'paper': [(_MODELS, horizon, 10, 20_000, 64) for horizon in (20, 50, 100)],
 }
 
 
 def cells(preset):
   """The cells of a preset, short horizons first."""
-  models, horizons, num_updates = _PRESETS[preset]
-  return [{'model': model, 'horizon': horizon, 'seed': seed, 'num_updates': num_updates}
-          for horizon, seeds in horizons.items() for seed in range(seeds) for model in models]
+  return grid(*_PRESETS[preset])
