@@ -63,7 +63,7 @@ def main():
 
 def run_cells(cells, seeds, runs, parallel, out):
   """Runs the cells, `parallel` at a time, and puts each row into `out` as it ends."""
-  rows = {_key(row): row for row in read_rows(out)}
+  rows = {_key(row): row for row in read_rows(out) if _key(row)[:-1] in cells}
   with concurrent.futures.ThreadPoolExecutor(parallel) as pool:
     futures = [pool.submit(run_cell, runs, *cell, seed) for seed in seeds for cell in cells]
     for future in tqdm(concurrent.futures.as_completed(futures), total=len(futures), unit='run'):

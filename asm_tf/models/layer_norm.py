@@ -9,6 +9,7 @@ class LayerNorm(tf.keras.layers.Layer):
   def build(self, shape):
     self._gain = self.add_weight(name='gain', shape=shape[-1:], initializer='ones')
     self._offset = self.add_weight(name='offset', shape=shape[-1:], initializer='zeros')
+    super().build(shape)
 
   def call(self, x):
     x -= tf.reduce_mean(x, -1, keepdims=True)

@@ -9,7 +9,7 @@ from asm_tf.models.sequence_model import SequenceModel
 class RecurrentModel(SequenceModel):
   """Linear embedding of (action, time), recurrent layers, linear read-out of the state.
 
-  The initial carry of every layer is a linear map of the initial state.
+  The initial carry of every layer comes from a linear map of the initial state.
   """
 
   def __init__(self, normalizer, state_size, action_size, make_layer, embedding_size,
