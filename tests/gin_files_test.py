@@ -9,6 +9,7 @@ import sys
 import gin
 import pytest
 
+from asm_tf import configurables  # pylint: disable=unused-import; gin knows the names by it
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
