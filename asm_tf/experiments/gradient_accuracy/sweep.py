@@ -9,7 +9,7 @@ _PRESETS = {
     'smoke': [(('LSTM', 'Markov'), 5, 1, 50, 16)],
     'quick': [(_MODELS, 20, 1, 2_000, 64), (_MODELS, 100, 1, 2_000, 64),
               (_BEST, 100, 3, 2_000, 64),
-              (('Transformer',), 500, 1, 600, 16), (('LSTM', 'Markov'), 500, 1, 2_000, 16)],
+              (('Transformer',), 500, 1, 2_000, 8), (('LSTM', 'Markov'), 500, 1, 2_000, 16)],
     'paper': [(_MODELS, horizon, 10, 20_000, 64) for horizon in (5, 20, 50, 100, 200, 500)],
 }
 
