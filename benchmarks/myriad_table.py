@@ -89,7 +89,7 @@ def run_cell(runs, model, system, horizon, seed):
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True,
                           env=os.environ | {'TF_NUM_INTRAOP_THREADS': '1'}, check=False)
     if done.returncode:
-      raise RuntimeError(f'{model}, {system} at H={horizon}, seed {seed}, failed: {done.stderr[-300:]}')
+      raise RuntimeError(f'{folder.name} failed: {done.stderr[-300:]}')
   summary = json.loads((folder / 'summary.json').read_text())
   rows = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
   early = next(row for row in rows if row['env_steps'] >= 5000)

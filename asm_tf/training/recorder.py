@@ -117,8 +117,9 @@ class Recorder:
     for name, writer in self._writers.items():
       with writer.as_default(step=row['env_steps']):
         for key, value in row.items():
-          if value is not None and np.isfinite(value) and key not in ('env_steps', 'wall_seconds') and (
-              (key in _EVAL) == (name == 'eval')):
+          belongs = (key in _EVAL) == (name == 'eval')
+          is_curve = key not in ('env_steps', 'wall_seconds')
+          if belongs and is_curve and value is not None and np.isfinite(value):
             tf.summary.scalar(_TAGS.get(key, f'Losses/{key}'), value)
       writer.flush()
 
