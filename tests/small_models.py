@@ -47,6 +47,7 @@ def state_space(normalizer, n, m, width, layers):
 
 
 def markov(normalizer, n, m, width, layers):
+  width *= 2  # of a few ReLUs all may be off
   return Markov(normalizer, n, m, layers * (width,), **F64)
 
 
