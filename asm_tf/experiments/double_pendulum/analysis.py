@@ -29,6 +29,9 @@ def draw(rows):
       row = of(rows, model, horizon)[0]
       axis.plot(row['values'], row['returns'], color=colour,
                 **(REFERENCE if model == 'Simulator' else {'linewidth': 1.0}))
+      if model == 'Simulator':  # the truth sets the scale; models that explode leave it
+        low, high = min(row['returns']), max(row['returns'])
+        axis.set_ylim(low - 0.2 * (high - low), high + 0.2 * (high - low))
   seeds = len({row['seed'] for row in rows})
   axes[0].set(xlabel='horizon H (steps)', ylabel='log$_{10}$ norm of $ds_H / da_0$',
               title=f'Double pendulum: mean over 50 action sequences and {seeds} seed(s)')

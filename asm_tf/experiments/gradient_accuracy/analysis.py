@@ -22,8 +22,8 @@ def table(rows):
     cosines, errors = _values(found, 'cosine'), _values(found, 'relative_error')
     if not cosines:
       return 'not finite'
-    return (f'{statistics.median(cosines):.4f} ({min(cosines):.4f} of {len(found)}), '
-            f'{statistics.median(errors):.2g}')
+    error = f'{statistics.median(errors):.2g}' if errors else 'overflows'
+    return f'{statistics.median(cosines):.4f} ({min(cosines):.4f} of {len(found)}), {error}'
 
   return markdown_table(last, column, entry)
 
