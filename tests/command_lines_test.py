@@ -23,12 +23,7 @@ SMALL = ('HORIZON=5', 'NUM_ENV_STEPS=200', 'Trainer.warmup_steps=50', 'Trainer.b
          'train.checkpoint_interval=100')
 
 
-@pytest.fixture(autouse=True)
-def fresh_gin(monkeypatch):
-  monkeypatch.chdir(REPOSITORY)
-  gin.clear_config()
-  yield
-  gin.clear_config()
+pytestmark = pytest.mark.usefixtures('fresh_gin')
 
 
 def start(*arguments):

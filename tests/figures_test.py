@@ -15,11 +15,7 @@ from launch import figure
 CELLS = [{'model': model, 'seed': seed} for seed in range(2) for model in 'ab']
 
 
-@pytest.fixture(autouse=True)
-def no_configuration_is_left():
-  gin.clear_config()
-  yield
-  gin.clear_config()
+pytestmark = pytest.mark.usefixtures('fresh_gin')
 
 
 def run(cell):

@@ -45,12 +45,7 @@ class Built(Exception):
   """Ends `train` before it trains."""
 
 
-@pytest.fixture(autouse=True)
-def fresh_gin(monkeypatch):
-  monkeypatch.chdir(REPOSITORY)
-  gin.clear_config()
-  yield
-  gin.clear_config()
+pytestmark = pytest.mark.usefixtures('fresh_gin')
 
 
 def build(files, root_dir, monkeypatch):

@@ -9,6 +9,7 @@ from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor, squash, squashed_entropy
+from tests.small_models import LinearActor, flat, randomise, reward
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 import tensorflow_probability as tfp
@@ -29,22 +30,6 @@ class Copy(SequenceModel):
     return action, carry
 
 
-class LinearActor(tf.Module):
-  """mu = theta s, sigma = 1."""
-
-  def __init__(self, theta):
-    super().__init__()
-    self.theta = tf.Variable(theta, dtype=tf.float64)
-
-  def __call__(self, state, t):
-    return self.theta * state, tf.zeros_like(state)
-
-
-def randomise(module, generator, scale=0.3):
-  for variable in module.trainable_variables:
-    variable.assign_add(scale * generator.normal(size=variable.shape))
-
-
 def build_lstm(seed):
   """An LSTM and an actor with random weights that share a normaliser, s_0 and noise."""
   tf.keras.utils.set_random_seed(seed)
@@ -57,17 +42,6 @@ def build_lstm(seed):
   model = LSTM(normalizer, N, M, embedding_size=4, hidden_sizes=(4, 3), dtype='float64')
   randomise(model, generator)
   return model, actor, tf.constant(generator.normal(size=(B, N))), noise
-
-
-def reward(states, actions, t):
-  """Depends on every state, action and step; any leading shape."""
-  time = tf.cast(t, tf.float64)
-  return (tf.sin(tf.reduce_sum(states, -1) + time)
-          - 0.1 * (1 + time) * tf.reduce_sum(actions**2, -1))
-
-
-def flat(tensors):
-  return np.concatenate([np.ravel(x) for x in tensors])
 
 
 @pytest.mark.parametrize('seed', range(4))

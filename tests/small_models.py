@@ -78,6 +78,24 @@ class Linear(SequenceModel):
     return state, state
 
 
+class LinearActor(tf.Module):
+  """mu = theta s, sigma = 1."""
+
+  def __init__(self, theta):
+    super().__init__()
+    self.theta = tf.Variable(theta, dtype=tf.float64)
+
+  def __call__(self, state, t):
+    return self.theta * state, tf.zeros_like(state)
+
+
+def reward(states, actions, t):
+  """Depends on every state, action and step; any leading shape."""
+  time = tf.cast(t, tf.float64)
+  return (tf.sin(tf.reduce_sum(states, -1) + time)
+          - 0.1 * (1 + time) * tf.reduce_sum(actions**2, -1))
+
+
 def flat(tensors):
   return np.concatenate([np.ravel(x) for x in tensors])
 

@@ -21,7 +21,8 @@ from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.systems.myriad.hiv_treatment import HIVTreatment
 from asm_tf.systems.myriad.invasive_plant import InvasivePlant
 from tests.small_models import (
-    B, F64, H, M, MODELS, N, Linear, build, every_model, flat, inputs, spectral_norm)
+    B, F64, H, M, MODELS, N, Linear, LinearActor, build, every_model, flat, inputs, reward,
+    spectral_norm)
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
@@ -63,24 +64,6 @@ class ConstantActor(tf.Module):
   def __call__(self, state, t):
     mean = tf.zeros_like(state[..., :1]) + self.theta
     return mean, tf.zeros_like(mean)
-
-
-class LinearActor(tf.Module):
-  """a = tanh(theta s)."""
-
-  def __init__(self, theta):
-    super().__init__()
-    self.theta = tf.Variable(theta, dtype=tf.float64)
-
-  def __call__(self, state, t):
-    return self.theta * state, tf.zeros_like(state)
-
-
-def reward(states, actions, t):
-  """Depends on every state, action and step."""
-  time = tf.cast(t, tf.float64)
-  return (tf.sin(tf.reduce_sum(states, -1) + time)
-          - 0.1 * (1 + time) * tf.reduce_sum(actions**2, -1))
 
 
 def wave(direction, states, t):

@@ -5,6 +5,8 @@
 
 import tensorflow as tf
 
+from asm_tf.gradients.policy_gradient import predicted_returns
+
 
 def return_landscape(model, reward, initial_state, actions, values, step=0, component=0):
   """Predicted returns as one component of one action sweeps over values.
@@ -31,6 +33,4 @@ def return_landscape(model, reward, initial_state, actions, values, step=0, comp
   swept = tf.one_hot(step * action_size + component, horizon * action_size, True, False)
   actions = tf.where(tf.reshape(swept, [horizon, action_size]), values[:, None, None], actions)
   initial_state = tf.repeat(initial_state, values.shape[0], 0)
-  predicted = model(initial_state, actions)
-  visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [V, H, n]
-  return tf.reduce_sum(reward(visited, actions, tf.range(horizon)), 1)
+  return predicted_returns(model, reward, initial_state, actions)

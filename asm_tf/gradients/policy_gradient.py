@@ -81,9 +81,7 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
   with tf.GradientTape() as model_tape:
     model_tape.watch(actions)
-    predicted = model(initial_state, actions)
-    visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
-    returns = _returns(reward, visited, actions)
+    returns = predicted_returns(model, reward, initial_state, actions)
     objective = tf.reduce_mean(returns) / return_scale
   action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
   if action_gradient is None:
@@ -127,6 +125,13 @@ def sequential_policy_gradient(model, reward, actor, initial_state, noise, retur
   gradients = tape.gradient(objective, variables)
   _require_paths(variables, gradients)
   return Imagined(returns, entropy, gradients)
+
+
+def predicted_returns(model, reward, initial_state, actions):
+  """Returns [B] of actions [B, H, m] from initial states [B, n], as a model predicts them."""
+  predicted = model(initial_state, actions)
+  visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
+  return _returns(reward, visited, actions)
 
 
 def _dial(state, feedback):
