@@ -24,8 +24,8 @@ class AsmAgent(tf_agent.TFAgent):
   def __init__(self, time_step_spec, action_spec, *, world_model, actor, normalizer, reward,
                model_optimizer, policy_optimizer, horizon, model_period=2, policy_period=16,
                policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0, feedback=0.0,
-               scale_returns=True, reward_optimizer=None, simulator=None, comparison_period=0,
-               seed=0):
+               octaves_alike=False, scale_returns=True, reward_optimizer=None, simulator=None,
+               comparison_period=0, seed=0):
     """Builds the agent from its parts.
 
     Args:
@@ -47,6 +47,7 @@ class AsmAgent(tf_agent.TFAgent):
       clip_norm: largest norm of the policy gradient.
       feedback: 0 follows the open-loop gradient, by two passes; above, up to 1, the
         one that reaches back through the policy's inputs too, by the sequential route.
+      octaves_alike: see `prediction_loss`.
       scale_returns: True counts returns in units of their running standard
         deviation; False as they are, as in the paper.
       reward_optimizer: Keras optimiser of a learned reward, trained once a `train`
@@ -77,6 +78,7 @@ class AsmAgent(tf_agent.TFAgent):
     self._entropy_constant = entropy_constant
     self._clip_norm = clip_norm
     self._feedback = feedback
+    self._octaves_alike = octaves_alike
     self._reward_optimizer = reward_optimizer
     self._simulator = simulator
     self._comparison_period = comparison_period
@@ -142,16 +144,18 @@ class AsmAgent(tf_agent.TFAgent):
     return steps // self._policy_period > (steps - self._model_period) // self._policy_period
 
   def _loss(self, experience, weights=None, training=False):
-    loss = prediction_loss(
-        self._model, self._normalizer, experience.observation[..., :-1],
-        experience.action[:, :-1], weights, training)
+    loss = self._model_loss(
+        experience.observation[..., :-1], experience.action[:, :-1], weights, training)
     return tf_agent.LossInfo(loss, ())
+
+  def _model_loss(self, states, actions, weights, training):
+    return prediction_loss(self._model, self._normalizer, states, actions, weights,
+                           self._octaves_alike, training)
 
   def _update_model(self, states, actions, weights):
     variables = self._model.trainable_variables
     with tf.GradientTape() as tape:
-      loss = prediction_loss(
-          self._model, self._normalizer, states, actions, weights, training=True)
+      loss = self._model_loss(states, actions, weights, training=True)
     norm, applied = tf.zeros_like(loss), True
     if variables:  # the true dynamics have none
       norm, applied = apply_if_finite(

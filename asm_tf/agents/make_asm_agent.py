@@ -13,8 +13,8 @@ from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, world_model=LSTM,
                    actor=SquashedGaussianActor, model_learning_rate=1e-3,
                    policy_learning_rate=1e-3, policy_period=16, policy_batch_size=16,
-                   entropy_constant=0.001, feedback=0.0, normalize=True, reward_model=None,
-                   reward_learning_rate=1e-3, comparison_period=0):
+                   entropy_constant=0.001, feedback=0.0, octaves_alike=False, normalize=True,
+                   reward_model=None, reward_learning_rate=1e-3, comparison_period=0):
   """Builds the agent of Algorithm 1.
 
   Args:
@@ -32,6 +32,7 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
     policy_batch_size: imagined trajectories a policy update.
     entropy_constant: weight of the policy's entropy.
     feedback: 0 for the open-loop policy gradient, 1 for the closed-loop one.
+    octaves_alike: see `prediction_loss`.
     normalize: scale states, time and returns by their running moments; False
       follows the paper to the letter.
     reward_model: class of `RewardModel` to learn the reward with; None takes the
@@ -61,6 +62,7 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       policy_batch_size=policy_batch_size,
       entropy_constant=entropy_constant,
       feedback=feedback,
+      octaves_alike=octaves_alike,
       reward_optimizer=None if reward_model is None else _adam(reward_learning_rate),
       simulator=(TrueDynamics(system), system.reward) if comparison_period else None,
       comparison_period=comparison_period,

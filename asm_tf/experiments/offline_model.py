@@ -7,7 +7,7 @@ from asm_tf.training.offline import collect, fit
 
 
 def fitted_model(system, make_model, num_transitions, cell, actor=None, noise_std=0.0,
-                 make_measure=lambda model: dict, measure_interval=1000):
+                 make_measure=lambda model: dict, measure_interval=1000, octaves_alike=False):
   """A model trained on episodes of the system.
 
   Args:
@@ -20,6 +20,7 @@ def fitted_model(system, make_model, num_transitions, cell, actor=None, noise_st
     noise_std: of the perturbed actions.
     make_measure: function (model) -> the `measure` of `fit`; by default nothing is.
     measure_interval: updates.
+    octaves_alike: see `prediction_loss`.
 
   Returns:
     The model and the rows of `fit`.
@@ -29,5 +30,6 @@ def fitted_model(system, make_model, num_transitions, cell, actor=None, noise_st
   normalizer = Normalizer(system.state_size, system.horizon)
   model = make_model(normalizer, system.state_size, system.action_size)
   rows = fit(model, normalizer, states, actions, cell['num_updates'], make_measure(model),
-             measure_interval, cell['batch_size'], seed=cell['seed'])
+             measure_interval, cell['batch_size'],
+             octaves_alike=octaves_alike, seed=cell['seed'])
   return model, rows

@@ -43,7 +43,7 @@ def collect(system, actor, num_transitions, noise_std, seed):
 
 
 def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_interval=1000,
-        batch_size=64, learning_rate=1e-3, seed=0):
+        batch_size=64, learning_rate=1e-3, octaves_alike=False, seed=0):
   """Fits a world model by Adam, with a learning rate that falls to 0 as a cosine.
 
   Args:
@@ -58,6 +58,7 @@ def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_i
     measure_interval: updates, at least 1.
     batch_size: trajectories an update.
     learning_rate: at the start.
+    octaves_alike: see `prediction_loss`.
     seed: of the batches.
 
   Returns:
@@ -76,7 +77,8 @@ def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_i
     batch = tf.gather(states, rows), tf.gather(actions, rows)
     variables = model.trainable_variables
     with tf.GradientTape() as tape:
-      loss = prediction_loss(model, normalizer, *batch, training=True)
+      loss = prediction_loss(
+          model, normalizer, *batch, octaves_alike=octaves_alike, training=True)
     _, applied = apply_if_finite(optimizer, tape.gradient(loss, variables), variables)
     skipped.assign_add(tf.where(applied, 0, 1))
     return loss

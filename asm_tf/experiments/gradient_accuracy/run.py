@@ -20,12 +20,13 @@ _NOISE_STD = 0.1  # of the perturbed actions
 _MEASUREMENTS = 4  # evenly over the training
 
 
-def run(cell, models):
+def run(cell, models, octaves_alike=False):
   """Rows of one cell.
 
   Args:
     cell: dict of `grid`'s fields.
     models: {name: class of `SequenceModel`}.
+    octaves_alike: see `prediction_loss`.
 
   Returns:
     One row a measurement: updates, model_loss, cosine and relative_error.
@@ -59,5 +60,5 @@ def run(cell, models):
 
   _, rows = fitted_model(
       system, models[cell['model']], _NUM_TRANSITIONS, cell, actor, _NOISE_STD, make_measure,
-      max(1, cell['num_updates'] // _MEASUREMENTS))
+      max(1, cell['num_updates'] // _MEASUREMENTS), octaves_alike)
   return rows
