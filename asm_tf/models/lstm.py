@@ -23,13 +23,15 @@ class LSTMLayer(tf.keras.layers.Layer):
       units: u.
       longest_memory: None starts every forget gate at b = 1, which remembers four
         steps; a number of steps spreads b so that the units remember from two steps
-        to so many, with input gates to match (Tallec & Ollivier, 2018).
+        to so many, evenly over the octaves, with input gates to match (after Tallec &
+        Ollivier, 2018, who spread them evenly over the steps: at H = 500 almost no
+        unit is then short enough to learn the first steps with).
       **kwargs: name and dtype of the Keras layer.
     """
     super().__init__(**kwargs)
     forget, enter = np.ones(units), np.zeros(units)
     if longest_memory is not None:
-      forget = np.log(np.linspace(1, max(longest_memory - 1, 1), units))
+      forget = np.log(np.geomspace(2, max(longest_memory, 2), units) - 1)
       enter = -forget
     bias = np.concatenate([enter, forget, np.zeros(2 * units)])  # in the order i, f, g, o
     self.carry_size = 2 * units
