@@ -149,6 +149,15 @@ def test_train_weights_weigh_the_episodes():
       agent.train(experience, weights=only_the_first).loss, expected, rtol=1e-5)
 
 
+def test_octaves_alike_shows_the_first_steps_more():
+  losses = []
+  for octaves_alike in (False, True):
+    env, agent, _ = build(octaves_alike=octaves_alike)
+    agent.observe(experience := random_experience(env))
+    losses.append(agent.train(experience).loss)
+  assert losses[1] < 0.9 * losses[0]  # the error of `Drift` grows with t
+
+
 @pytest.mark.parametrize('period, model_period', [(16, 2), (16, 3), (5, 2), (3, 3), (7, 3)])
 def test_policy_updates_keep_the_replay_ratio(period, model_period):
   env, agent, parts = build(policy_period=period, model_period=model_period)

@@ -5,7 +5,8 @@ import pytest
 
 from asm_tf.gradients.jacobians import action_jacobians
 from asm_tf.models.history import HistoryModel
-from asm_tf.models.lstm import LSTM
+from asm_tf.models.loss import prediction_loss
+from asm_tf.models.lstm import LSTM, LSTMLayer
 from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.reward_model import RewardModel
@@ -75,6 +76,26 @@ def action_jacobian(predict, actions, row):
     tape.watch(actions)
     objective = tf.reduce_sum(predict(actions)[:, row] / STD)
   return tape.gradient(objective, actions).numpy()
+
+
+@pytest.mark.parametrize('octaves_alike, step_weights', [
+    (False, np.ones(T)), (True, T / np.arange(1, T + 1) / sum(1 / t for t in range(1, T + 1)))])
+def test_the_loss_is_the_weighted_mean_of_squares(octaves_alike, step_weights):
+  model = build(Markov)
+  normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
+  normalizer.update(tf.constant([MEAN - STD, MEAN + STD]))
+  states, actions = trajectories()
+  weights = np.array([0.5, 3.0])
+  loss = prediction_loss(model, normalizer, states, actions, weights, octaves_alike)
+  error = (model.predict_teacher_forced(states, actions) - states[:, 1:]) / STD
+  wanted = np.mean(weights[:, None, None] * step_weights[:, None] * error**2)
+  np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+
+
+def test_an_lstms_memories_fill_the_octaves_up_to_the_horizon():
+  _, forget, *_ = np.split(LSTMLayer(1, 3, longest_memory=200, dtype='float64').bias, 4)
+  forgotten = 1 - 1 / (1 + np.exp(-forget))  # of a step
+  np.testing.assert_allclose(1 / forgotten, [2, 20, 200])
 
 
 def test_markov_forced_to_the_truth_is_a_step_from_every_true_state():
