@@ -35,6 +35,13 @@ def _require_packages():
       raise ImportError(f'{module} is not installed: run `{remedy}` (the README has the set-up).')
 
 
+def _speed_up_xla():
+  """On a CPU, XLA's rewrite of sums into trees of them takes a quarter of a transformer update."""
+  if 'xla_disable_hlo_passes' not in os.environ.get('XLA_FLAGS', ''):
+    flags = [os.environ.get('XLA_FLAGS', ''), '--xla_disable_hlo_passes=tree_reduction_rewriter']
+    os.environ['XLA_FLAGS'] = ' '.join(flags).strip()
+
+
 def _silence_gym():
   """TF-Agents imports gym, which prints a banner about its own end of life."""
   if importlib.util.find_spec('gym_notices'):
@@ -44,4 +51,5 @@ def _silence_gym():
 
 _require_packages()
 _require_keras_2()
+_speed_up_xla()
 _silence_gym()

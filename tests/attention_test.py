@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from asm_tf.errors import UserError
-from asm_tf.models.attention import causal_attention, decode_attention
+from asm_tf.models.attention import (
+    causal_attention, decode_attention, empty_cache, extend_cache)
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.self_attention import SelfAttention
 from asm_tf.models.transformer import Transformer
@@ -31,13 +32,14 @@ def unblocked(queries, keys, values):
 
 
 def decode(queries, keys, values):
-  """One query at a time, against a cache that is longer than need be and full of rubbish."""
+  """One query at a time, against a cache extended every third step and full of rubbish."""
   steps, outputs = queries.shape[2], []
-  key_cache, value_cache = (tf.fill([steps + 2, *part.shape[:2], part.shape[3]],
-                                    tf.constant(99.0, tf.float64)) for part in (keys, values))
+  cache = tuple(part + 99 for part in empty_cache(B, HEADS, D, E, 3, tf.float64))
   for t in range(steps):
-    output, key_cache, value_cache = decode_attention(
-        queries[:, :, t], keys[:, :, t], values[:, :, t], key_cache, value_cache, t)
+    if t > 0 and t % 3 == 0:
+      cache = tuple(extend_cache(cache, 3)[:2]) + cache[2:]  # full of rubbish
+    output, cache = decode_attention(
+        queries[:, :, t], keys[:, :, t], values[:, :, t], cache, t)
     outputs.append(output)
   return tf.stack(outputs, 2)
 

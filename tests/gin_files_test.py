@@ -36,7 +36,7 @@ MODELS = {'attention': SelfAttention, 'history_lstm': HistoryModel, 'lstm': LSTM
           'history_transformer': HistoryModel, 'markov': Markov, 'rnn': RNN,
           'simulator': TrueDynamics, 'ssm': StateSpace, 'transformer': Transformer}
 CORES = {'history_lstm': LSTM, 'history_transformer': Transformer}
-SMALL = ('HORIZON=4', 'Trainer.replay_capacity=100', 'Trainer.jit_compile=False')
+SMALL = ('HORIZON=4', 'Trainer.replay_capacity=100', 'make_asm_agent.jit_compile=False')
 
 every_file = pytest.mark.parametrize('file', FILES)
 
@@ -127,7 +127,7 @@ def test_a_run_on_the_command_line(tmp_path):
   """A model other than the LSTM, and a second file for the reward."""
   files = ('gin/one_bounce_markov.gin', LEARNED_REWARD)
   bindings = ('HORIZON=4', 'NUM_ENV_STEPS=32', 'Trainer.warmup_steps=8', 'Trainer.batch_size=4',
-              'Trainer.jit_compile=False', 'train.eval_interval=16')
+              'make_asm_agent.jit_compile=False', 'train.eval_interval=16')
   done = subprocess.run(
       [sys.executable, '-m', 'launch.main', *(f'--gin_file={file}' for file in files),
        *(f'--gin_bindings={binding}' for binding in bindings), f'--root_dir={tmp_path / "run"}'],

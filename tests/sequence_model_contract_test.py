@@ -89,6 +89,16 @@ def test_call_equals_unrolled_step_at_every_length(make):
 
 
 @every_model
+def test_unrolling_stretch_by_stretch_equals_call(make, monkeypatch):
+  model = build(make)
+  monkeypatch.setattr(model, 'stretch', lambda horizon: 3)
+  initial_state, actions = inputs(7)
+  predicted = model.unroll(initial_state, 7, lambda state, t: actions[:, t])
+  np.testing.assert_allclose(
+      predicted, model(initial_state, actions), rtol=1e-10, atol=1e-10)
+
+
+@every_model
 def test_teacher_forcing_on_its_own_predictions_equals_call(make):
   model = build(make)
   initial_state, actions = inputs()

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
+from asm_tf.agents.programs import compiled, in_parts
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.errors import (
     UserError, require_at_least, require_not_negative, require_positive)
@@ -25,7 +26,7 @@ class AsmAgent(tf_agent.TFAgent):
                model_optimizer, policy_optimizer, horizon, model_period=2, policy_period=16,
                policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0, feedback=0.0,
                octaves_alike=False, scale_returns=True, reward_optimizer=None, simulator=None,
-               comparison_period=0, seed=0):
+               comparison_period=0, seed=0, jit_compile=False, parts=1):
     """Builds the agent from its parts.
 
     Args:
@@ -56,6 +57,8 @@ class AsmAgent(tf_agent.TFAgent):
       comparison_period: policy updates between comparisons of the policy gradient
         with the simulator's own; 0 for none.
       seed: of exploration and imagination.
+      jit_compile: compile the updates with XLA.
+      parts: into how many, at most, a batch is split to form its gradients side by side.
     """
     require_at_least(1, model_period=model_period)
     require_at_least(model_period, policy_period=policy_period)
@@ -92,6 +95,12 @@ class AsmAgent(tf_agent.TFAgent):
       reward_optimizer.build(reward.trainable_variables)
     if comparison_period:
       names += ['gradient_cosine', 'gradient_relative_error']
+    self._model_gradient = in_parts(compiled(self._model_gradient_of, jit_compile), parts)
+    self._imagine = in_parts(compiled(self._imagine_from, jit_compile), parts)
+    self._apply_to_model, self._apply_to_policy, self._update_reward, self._compare_gradients = (
+        compiled(function, jit_compile) for function in (
+            self._apply_to_model, self._apply_to_policy, self._update_reward,
+            self._compare_gradients))
     # NaN until the first update, so that no curve starts from a zero nobody measured.
     self._losses = {name: tf.Variable(float('nan'), trainable=False, name=name) for name in names}
     self._losses['skipped_updates'] = tf.Variable(0.0, trainable=False, name='skipped_updates')
@@ -123,7 +132,7 @@ class AsmAgent(tf_agent.TFAgent):
       raise ValueError(f'experience has {experience.observation.shape[1]} rows a trajectory, '
                        f'expected H+1 = {self.train_sequence_length}.')
     states, actions = experience.observation[..., :-1], experience.action[:, :-1]
-    self._update_model(states, actions, weights)
+    self._update_model(states, actions, *([] if weights is None else [weights]))
     if self._reward_optimizer is not None:
       self._update_reward(states[:, :-1], actions, experience.reward[:, :-1])
     self.train_step_counter.assign_add(1)
@@ -152,15 +161,20 @@ class AsmAgent(tf_agent.TFAgent):
     return prediction_loss(self._model, self._normalizer, states, actions, weights,
                            self._octaves_alike, training)
 
-  def _update_model(self, states, actions, weights):
-    variables = self._model.trainable_variables
+  def _update_model(self, *batch):
+    loss, gradients = self._model_gradient(*batch)
+    norm, applied = tf.zeros_like(loss), True
+    if gradients:  # the true dynamics have none
+      norm, applied = self._apply_to_model(gradients)
+    self._record(applied, model_loss=loss, model_gradient_norm=norm)
+
+  def _model_gradient_of(self, states, actions, weights=None):
     with tf.GradientTape() as tape:
       loss = self._model_loss(states, actions, weights, training=True)
-    norm, applied = tf.zeros_like(loss), True
-    if variables:  # the true dynamics have none
-      norm, applied = apply_if_finite(
-          self._model_optimizer, tape.gradient(loss, variables), variables)
-    self._record(applied, model_loss=loss, model_gradient_norm=norm)
+    return loss, tape.gradient(loss, self._model.trainable_variables)
+
+  def _apply_to_model(self, gradients):
+    return apply_if_finite(self._model_optimizer, gradients, self._model.trainable_variables)
 
   def _update_reward(self, states, actions, rewards):
     variables = self._reward.trainable_variables
@@ -176,15 +190,21 @@ class AsmAgent(tf_agent.TFAgent):
     if self._comparison_period:
       tf.cond(self._policy_updates % self._comparison_period == 0,
               lambda: self._compare_gradients(initial_state, noise), lambda: None)
+    mean_return, entropy, gradients = self._imagine(initial_state, noise)
+    norm, applied = self._apply_to_policy(gradients)
+    self._policy_updates.assign_add(1)
+    self._record(applied, imagined_return=mean_return, policy_entropy=entropy,
+                 policy_gradient_norm=norm)
+
+  def _imagine_from(self, initial_state, noise):
     scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
     imagined = self._policy_gradient(
         self._model, self._reward, initial_state, noise, scale, self._entropy_constant)
-    norm, applied = apply_if_finite(
-        self._policy_optimizer, [-gradient for gradient in imagined.gradients],
-        self._actor.trainable_variables, self._clip_norm)
-    self._policy_updates.assign_add(1)
-    self._record(applied, imagined_return=tf.reduce_mean(imagined.returns),
-                 policy_entropy=imagined.entropy, policy_gradient_norm=norm)
+    return tf.reduce_mean(imagined.returns), imagined.entropy, imagined.gradients
+
+  def _apply_to_policy(self, gradients):
+    return apply_if_finite(self._policy_optimizer, [-gradient for gradient in gradients],
+                           self._actor.trainable_variables, self._clip_norm)
 
   def _policy_gradient(self, model, reward, initial_state, noise, scale=1.0, entropy_constant=0.0):
     arguments = (model, reward, self._actor, initial_state, noise, scale, entropy_constant)

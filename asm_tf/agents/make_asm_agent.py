@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.agents.programs import default_parts
 from asm_tf.errors import require_positive
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
@@ -14,7 +15,8 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
                    actor=SquashedGaussianActor, model_learning_rate=1e-3,
                    policy_learning_rate=1e-3, policy_period=16, policy_batch_size=16,
                    entropy_constant=0.001, feedback=0.0, octaves_alike=False, normalize=True,
-                   reward_model=None, reward_learning_rate=1e-3, comparison_period=0):
+                   reward_model=None, reward_learning_rate=1e-3, comparison_period=0,
+                   jit_compile=True, parts=None):
   """Builds the agent of Algorithm 1.
 
   Args:
@@ -40,6 +42,9 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
     reward_learning_rate: of Adam.
     comparison_period: policy updates between comparisons of the model's policy
       gradient with the simulator's; 0 for none.
+    jit_compile: compile the updates with XLA.
+    parts: into how many, at most, a batch is split to form its gradients side by side;
+      None for one a CPU core.
   """
   require_positive(model_learning_rate=model_learning_rate,
                    policy_learning_rate=policy_learning_rate,
@@ -67,7 +72,9 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       simulator=(TrueDynamics(system), system.reward) if comparison_period else None,
       comparison_period=comparison_period,
       scale_returns=normalize,
-      seed=seed)
+      seed=seed,
+      jit_compile=jit_compile,
+      parts=default_parts() if parts is None else parts)
 
 
 def _adam(learning_rate):

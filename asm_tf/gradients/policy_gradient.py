@@ -33,21 +33,13 @@ def roll_out(model, actor, initial_state, noise, feedback=1.0):
   Returns:
     [B, H, n], s_0 .. s_{H-1}: what the policy sees; differentiable.
   """
-  horizon = noise.shape[1]
   noise = tf.transpose(noise, [1, 0, 2])  # [H, B, m]
 
-  def body(t, state, carry, states):
-    states = states.write(t, state)
-    action = squash(*actor(_dial(state, feedback), t), noise[t])
-    state, carry = model.step(carry, action, t)
-    return t + 1, state, carry, states
+  def act(state, t):
+    return squash(*actor(_dial(state, feedback), t), noise[t])
 
-  states = tf.TensorArray(initial_state.dtype, horizon, element_shape=initial_state.shape)
-  *_, states = tf.while_loop(
-      lambda t, *_: t < horizon, body,
-      (0, initial_state, model.start(initial_state, horizon), states),
-      maximum_iterations=horizon)
-  return tf.transpose(states.stack(), [1, 0, 2])
+  predicted = model.unroll(initial_state, noise.shape[0], act)
+  return _visited(initial_state, predicted)
 
 
 def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
@@ -130,8 +122,12 @@ def sequential_policy_gradient(model, reward, actor, initial_state, noise, retur
 def predicted_returns(model, reward, initial_state, actions):
   """Returns [B] of actions [B, H, m] from initial states [B, n], as a model predicts them."""
   predicted = model(initial_state, actions)
-  visited = tf.concat([initial_state[:, None], predicted[:, :-1]], 1)  # [B, H, n]
-  return _returns(reward, visited, actions)
+  return _returns(reward, _visited(initial_state, predicted), actions)
+
+
+def _visited(initial_state, predicted):
+  """s_0 .. s_{H-1}, [B, H, n], of s_0 and s_1 .. s_H."""
+  return tf.concat([initial_state[:, None], predicted[:, :-1]], 1)
 
 
 def _dial(state, feedback):

@@ -10,6 +10,8 @@ import tensorflow as tf
 # Queries are taken in blocks of this size; a block sees the keys up to its end only, so
 # that of long sequences little is formed that the causal mask would throw away.
 _BLOCK = 64
+# A decoding loop copies the keys of one stretch at every step; every stretch is compiled apart.
+_STRETCH, _MOST_STRETCHES = 32, 16
 
 
 def causal_attention(queries, keys, values):
@@ -39,27 +41,56 @@ def attention_weights(queries, keys, begin=0):
   return tf.nn.softmax(tf.where(seen, scores, scores.dtype.min))
 
 
-def decode_attention(query, key, value, keys, values, t):
+def empty_cache(batch_size, heads, key_size, value_size, steps, dtype):
+  """Keys and values of no position yet, with room for `steps` of them.
+
+  A cache holds a past of finished positions, which `decode_attention` reads and never
+  writes, and the few of the stretch under way, which it writes: a loop of steps copies
+  what it changes.
+
+  Returns:
+    Past keys [B, heads, 0, d] and values [B, heads, 0, e]; recent keys [B, heads, steps,
+    d] and values [B, heads, steps, e].
+  """
+  return tuple(tf.zeros([batch_size, heads, length, size], dtype)
+               for length in (0, steps) for size in (key_size, value_size))
+
+
+def cache_stretch(horizon):
+  """Steps after which a loop of `horizon` steps had best extend its cache."""
+  return max(_STRETCH, -(-horizon // _MOST_STRETCHES))
+
+
+def extend_cache(cache, steps):
+  """Room for `steps` more positions, once all that there was is filled."""
+  batch_size, heads, _, key_size = cache[0].shape
+  fresh = empty_cache(batch_size, heads, key_size, cache[1].shape[-1], steps, cache[0].dtype)
+  past = (tf.concat(pair, 2) for pair in zip(cache[:2], cache[2:]))
+  return (*past, *fresh[2:])
+
+
+def decode_attention(query, key, value, cache, t):
   """One step of causal attention against a cache of static size.
 
   Args:
     query: [B, heads, d], of position t.
     key: [B, heads, d], of position t.
     value: [B, heads, e], of position t.
-    keys: [L, B, heads, d], the cache; positions from t on are not read.
-    values: [L, B, heads, e], the cache.
-    t: scalar position.
+    cache: see `empty_cache`.
+    t: scalar position, the number of positions before it.
 
   Returns:
-    [B, heads, e], and the caches with position t written.
+    [B, heads, e], and the cache with position t written.
   """
-  keys = tf.tensor_scatter_nd_update(keys, [[t]], key[None])
-  values = tf.tensor_scatter_nd_update(values, [[t]], value[None])
-  scores = tf.reduce_sum(keys * query, -1)  # [L, B, heads]
-  seen = (tf.range(keys.shape[0]) <= t)[:, None, None]
-  scores = tf.where(seen, scores, scores.dtype.min)
-  # tf.nn.softmax along another axis than the last would transpose twice. The largest
-  # score cancels, and so does its gradient.
-  weights = tf.exp(scores - tf.stop_gradient(tf.reduce_max(scores, 0)))
-  weights /= tf.reduce_sum(weights, 0)
-  return tf.reduce_sum(weights[..., None] * values, 0), keys, values
+  past_keys, past_values, keys, values = cache
+  position, past = tf.range(keys.shape[2]), past_keys.shape[2]
+  here = (position == t - past)[:, None]
+  keys = tf.where(here, key[:, :, None], keys)
+  values = tf.where(here, value[:, :, None], values)
+  query = query[:, :, None]  # [B, heads, 1, d]
+  recent = tf.where(position <= t - past, tf.matmul(query, keys, transpose_b=True),
+                    query.dtype.min)
+  weights = tf.nn.softmax(
+      tf.concat([tf.matmul(query, past_keys, transpose_b=True), recent], -1))
+  attended = weights[..., :past] @ past_values + weights[..., past:] @ values
+  return attended[:, :, 0], (past_keys, past_values, keys, values)

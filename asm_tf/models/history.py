@@ -36,6 +36,13 @@ class HistoryModel(SequenceModel):
   def start(self, initial_state, horizon):
     return initial_state, self._sequence_model.start(initial_state, horizon)
 
+  def extend(self, carry, steps):
+    state, carry = carry
+    return state, self._sequence_model.extend(carry, steps)
+
+  def stretch(self, horizon):
+    return self._sequence_model.stretch(horizon)
+
   def step(self, carry, action, t):
     state, carry = carry
     if self._stop_feedback_gradient:

@@ -82,4 +82,14 @@ class RecurrentModel(SequenceModel):
 
 
 def _affine(x, kernel, bias):
-  return tf.tensordot(x, kernel, 1) + bias
+  return _add_bias(tf.tensordot(x, kernel, 1), bias)
+
+
+@tf.custom_gradient
+def _add_bias(x, bias):
+  """x [..., u] + bias [u]; XLA on a CPU sums a gradient faster as a product with ones."""
+  def gradient(dy):
+    rows = tf.reshape(dy, [-1, bias.shape[0]])
+    return dy, (tf.ones([2, rows.shape[0]], dy.dtype) @ rows)[0]
+
+  return x + bias, gradient

@@ -10,7 +10,8 @@ k and the initial state, which the paper leaves out of its notation.
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least
-from asm_tf.models.attention import causal_attention, decode_attention
+from asm_tf.models.attention import (
+    cache_stretch, causal_attention, decode_attention, empty_cache, extend_cache)
 from asm_tf.models.sequence_model import SequenceModel
 
 
@@ -42,18 +43,23 @@ class SelfAttention(SequenceModel):
     return self._normalizer.denormalize(causal_attention(queries, keys, values)[:, 0])
 
   def start(self, initial_state, horizon):
-    batch, dtype = initial_state.shape[0], initial_state.dtype
-    keys, values = (tf.zeros([horizon, batch, 1, layer.units], dtype)
-                    for layer in (self._key, self._value))
-    return initial_state, keys, values
+    return initial_state, empty_cache(initial_state.shape[0], 1, self._key.units,
+                                      self._value.units, horizon, initial_state.dtype)
+
+  def extend(self, carry, steps):
+    initial_state, cache = carry
+    return initial_state, extend_cache(cache, steps)
+
+  def stretch(self, horizon):
+    return cache_stretch(horizon)
 
   def step(self, carry, action, t):
-    initial_state, keys, values = carry
+    initial_state, cache = carry
     token = self._tokens(initial_state, action, t)
     query, key, value = (  # one head: [B, 1, d]
         layer(token)[:, None] for layer in (self._query, self._key, self._value))
-    state, keys, values = decode_attention(query, key, value, keys, values, t)
-    return self._normalizer.denormalize(state[:, 0]), (initial_state, keys, values)
+    state, cache = decode_attention(query, key, value, cache, t)
+    return self._normalizer.denormalize(state[:, 0]), (initial_state, cache)
 
   def _tokens(self, initial_state, actions, t):
     """[..., n + m + time_size]."""

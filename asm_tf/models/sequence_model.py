@@ -4,6 +4,8 @@ A world model answers three questions and gives one answer: `call` predicts a
 whole sequence at once, `start` and `step` predict it one step at a time with a
 policy in the loop, `predict_teacher_forced` is what training compares with data.
 `call` equals the unrolled `step`, and no action reaches an earlier state.
+A carry that grows with every step (a transformer's cache) may be extended stretch by
+stretch, so that early steps do not pay for late ones.
 """
 
 import tensorflow as tf
@@ -28,26 +30,55 @@ class SequenceModel(tf.keras.Model):
       [B, T, n], the predictions of s_1 .. s_T.
     """
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
-    horizon = actions.shape[0]
+    return self.unroll(initial_state, actions.shape[0], lambda state, t: actions[t])
 
-    def body(t, carry, states):
-      state, carry = self.step(carry, actions[t], t)
-      return t + 1, carry, states.write(t, state)
+  def unroll(self, initial_state, horizon, act):
+    """Predicts a trajectory step by step, with a policy in the loop.
 
-    states = tf.TensorArray(initial_state.dtype, horizon, element_shape=initial_state.shape)
-    *_, states = tf.while_loop(
-        lambda t, *_: t < horizon, body, (0, self.start(initial_state, horizon), states),
-        maximum_iterations=horizon)
-    return tf.transpose(states.stack(), [1, 0, 2])
+    Args:
+      initial_state: [B, n], s_0.
+      horizon: T.
+      act: function (s_t [B, n] as predicted, scalar t) -> a_t [B, m].
+
+    Returns:
+      [B, T, n], the predictions of s_1 .. s_T.
+    """
+    state, carry, predicted = initial_state, None, []
+    for begin in range(0, horizon, self.stretch(horizon)):
+      steps = min(self.stretch(horizon), horizon - begin)
+      carry = self.start(initial_state, steps) if begin == 0 else self.extend(carry, steps)
+      state, carry, states = self._stretch_of(state, carry, begin, steps, act)
+      predicted.append(states)
+    return tf.transpose(tf.concat(predicted, 0), [1, 0, 2])
+
+  def _stretch_of(self, state, carry, begin, steps, act):
+    """s_{begin+steps}, the carry there, and s_{begin+1} .. s_{begin+steps} [steps, B, n]."""
+    def body(k, state, carry, states):
+      state, carry = self.step(carry, act(state, begin + k), begin + k)
+      return k + 1, state, carry, states.write(k, state)
+
+    states = tf.TensorArray(state.dtype, steps, element_shape=state.shape)
+    _, state, carry, states = tf.while_loop(
+        lambda k, *_: k < steps, body, (0, state, carry, states), maximum_iterations=steps)
+    return state, carry, states.stack()
 
   def start(self, initial_state, horizon):
     """The carry (a nest of tensors) from which `step` goes on at t = 0.
 
     Args:
       initial_state: [B, n], s_0.
-      horizon: T, an upper bound of the number of steps to come.
+      horizon: an upper bound of the number of steps to come before `extend`.
     """
     raise NotImplementedError
+
+  def extend(self, carry, steps):
+    """The carry with room for `steps` more, once all that it had room for are taken."""
+    del steps
+    return carry
+
+  def stretch(self, horizon):
+    """Steps after which `unroll` extends the carry; by default all of them."""
+    return horizon
 
   def step(self, carry, action, t):
     """Predicts one step: carry, action [B, m], scalar t -> s_{t+1} [B, n], carry."""

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least
+from asm_tf.models.attention import cache_stretch
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
 
@@ -44,6 +45,15 @@ class Transformer(SequenceModel):
   def start(self, initial_state, horizon):
     self._require_positions(horizon)
     return initial_state, self._stack.start(initial_state.shape[0], horizon)
+
+  def extend(self, carry, steps):
+    initial_state, caches = carry
+    caches = self._stack.extend(caches, steps)
+    self._require_positions(caches[0][0].shape[2] + steps)  # the past, and what is to come
+    return initial_state, caches
+
+  def stretch(self, horizon):
+    return cache_stretch(horizon)
 
   def step(self, carry, action, t):
     initial_state, caches = carry

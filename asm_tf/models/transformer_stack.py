@@ -10,7 +10,8 @@ import math
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_at_least
-from asm_tf.models.attention import attention_weights, causal_attention, decode_attention
+from asm_tf.models.attention import (
+    attention_weights, causal_attention, decode_attention, empty_cache, extend_cache)
 from asm_tf.models.layer_norm import LayerNorm
 
 
@@ -58,6 +59,10 @@ class TransformerStack(tf.keras.layers.Layer):
   def start(self, batch_size, horizon):
     """Empty caches for `step`, of `horizon` positions."""
     return [block.start(batch_size, horizon) for block in self._blocks]
+
+  def extend(self, caches, steps):
+    """Full caches with room for `steps` more positions."""
+    return [extend_cache(cache, steps) for cache in caches]
 
   def step(self, token, caches, t):
     """Token [B, size] of position t -> [B, size] and the caches with it."""
@@ -114,13 +119,13 @@ class _Block(tf.keras.layers.Layer):
     return self._add_branches(x, attended, training)
 
   def start(self, batch_size, horizon):
-    shape = [horizon, batch_size, self._heads, self._size // self._heads]
-    return tf.zeros(shape, self.dtype), tf.zeros(shape, self.dtype)
+    head_size = self._size // self._heads
+    return empty_cache(batch_size, self._heads, head_size, head_size, horizon, self.dtype)
 
   def step(self, x, cache, t):
     query, key, value = tf.unstack(self._heads_of(x), axis=-3)  # [B, heads, d]
-    attended, *cache = decode_attention(self._scale * query, key, value, *cache, t)
-    return self._add_branches(x, tf.reshape(attended, x.shape), False), tuple(cache)
+    attended, cache = decode_attention(self._scale * query, key, value, cache, t)
+    return self._add_branches(x, tf.reshape(attended, x.shape), False), cache
 
   def attention_map(self, x):
     queries, keys, _ = self._project(x)

@@ -17,7 +17,7 @@ class Trainer(tf.Module):
   """Owns environment, replay and counters, and trains an agent with them."""
 
   def __init__(self, system, make_agent, seed, warmup_steps=1500, model_period=2,
-               batch_size=64, replay_capacity=1_000_000, jit_compile=True):
+               batch_size=64, replay_capacity=1_000_000):
     """Builds everything that a run checkpoints.
 
     Args:
@@ -31,7 +31,6 @@ class Trainer(tf.Module):
         (the paper's dynamics replay ratio 2).
       batch_size: trajectories a `train` call.
       replay_capacity: environment steps kept.
-      jit_compile: compile the agent's updates with XLA.
     """
     super().__init__(name='trainer')
     require_at_least(
@@ -60,9 +59,9 @@ class Trainer(tf.Module):
         self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
     warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
     # None of this needs AutoGraph, whose conversion of TF-Agents' code takes seconds.
-    self._collect = tf.autograph.experimental.do_not_convert(driver.run)
+    self._collect, self._train = map(
+        tf.autograph.experimental.do_not_convert, (driver.run, self.agent.train))
     self._warm_up = tf.function(warmup_driver.run, autograph=False)
-    self._train = tf.function(self.agent.train, jit_compile=jit_compile, autograph=False)
 
   @property
   def env_steps(self):
