@@ -25,14 +25,16 @@ def define_flags():
   flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0, upper_bound=2**32 - 1)
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
+  flags.DEFINE_bool('profile', False, 'Write a TensorBoard profile of a few iterations.')
 
 
 def main():
   given = flags.FLAGS
-  return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume)
+  return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume,
+             given.profile)
 
 
-def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False):
+def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile=False):
   """Does what the flags of the same names ask for; returns the exit code."""
   command_line.require_files('gin_file', gin_files)
   if resume and not root_dir:
@@ -43,7 +45,7 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False):
   root_dir = root_dir or _default_root_dir(gin_files[0])
   try:
     summary = command_line.with_gin_errors(
-        lambda: configurables.train(root_dir=root_dir, resume=resume))
+        lambda: configurables.train(root_dir=root_dir, resume=resume, profile=profile))
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code

@@ -246,7 +246,7 @@ def test_the_greedy_policy_is_tanh_of_the_mean():
   env, agent, _ = build()
   time_step = time_steps(env, 3)
   observation = time_step.observation
-  actor = agent._actor  # pylint: disable=protected-access
+  actor = agent.actor
   mean, _ = actor(observation[:, :-1], observation[:, -1])
   for _ in range(2):
     np.testing.assert_array_equal(agent.policy.action(time_step).action, tf.tanh(mean))

@@ -95,7 +95,7 @@ def test_configures_what_its_name_promises(file):
 def test_builds_the_agent(model, tmp_path, monkeypatch):
   trainer = build([f'gin/myriad_{model}.gin'], tmp_path / 'run', monkeypatch)
   assert trainer.system.name == 'CancerTreatment' and trainer.system.horizon == 4
-  world_model = trainer.agent._model  # pylint: disable=protected-access
+  world_model = trainer.agent.world_model
   assert type(world_model) is MODELS[model]
   if model in CORES:
     assert type(world_model._sequence_model) is CORES[model]  # pylint: disable=protected-access

@@ -163,6 +163,12 @@ def test_a_torn_checkpoint_is_reported(whole_run, tmp_path, monkeypatch, caplog)
   assert rows(root_dir) == before  # nothing was lost
 
 
+def test_profiling_leaves_a_profile_and_the_same_run(whole_run, tmp_path):
+  train(tmp_path / 'run', profile=True)
+  assert_same_run(tmp_path / 'run', whole_run[0])
+  assert list((tmp_path / 'run/train/plugins/profile').glob('*/*.xplane.pb'))
+
+
 def test_a_finished_run_can_be_extended(whole_run, tmp_path):
   root_dir = tmp_path / 'run'
   train(root_dir, num_env_steps=200)

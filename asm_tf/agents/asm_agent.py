@@ -68,8 +68,8 @@ class AsmAgent(tf_agent.TFAgent):
     require_at_least(0, comparison_period=comparison_period)
     if feedback > 1:
       raise UserError(f'feedback is {feedback}: give a number from 0 to 1.')
-    self._model = world_model
-    self._actor = actor
+    self.world_model = world_model
+    self.actor = actor
     self._normalizer = normalizer
     self._reward = reward
     self._model_optimizer = model_optimizer
@@ -132,12 +132,12 @@ class AsmAgent(tf_agent.TFAgent):
       raise ValueError(f'experience has {experience.observation.shape[1]} rows a trajectory, '
                        f'expected H+1 = {self.train_sequence_length}.')
     states, actions = experience.observation[..., :-1], experience.action[:, :-1]
-    self._update_model(states, actions, *([] if weights is None else [weights]))
+    self.update_model(states, actions, *([] if weights is None else [weights]))
     if self._reward_optimizer is not None:
       self._update_reward(states[:, :-1], actions, experience.reward[:, :-1])
     self.train_step_counter.assign_add(1)
     tf.cond(self._policy_update_is_due(),
-            lambda: self._update_policy(self._starts(states)), lambda: None)
+            lambda: self.update_policy(self._starts(states)), lambda: None)
     return tf_agent.LossInfo(
         loss=tf.identity(self._losses['model_loss']),
         extra={name: tf.identity(value) for name, value in self._losses.items()})
@@ -158,10 +158,12 @@ class AsmAgent(tf_agent.TFAgent):
     return tf_agent.LossInfo(loss, ())
 
   def _model_loss(self, states, actions, weights, training):
-    return prediction_loss(self._model, self._normalizer, states, actions, weights,
+    return prediction_loss(self.world_model, self._normalizer, states, actions, weights,
                            self._octaves_alike, training)
 
-  def _update_model(self, *batch):
+  def update_model(self, *batch):
+    """One update of the world model with states [B, H+1, n], actions [B, H, m] and, if
+    there are any, weights [B]."""
     loss, gradients = self._model_gradient(*batch)
     norm, applied = tf.zeros_like(loss), True
     if gradients:  # the true dynamics have none
@@ -171,10 +173,10 @@ class AsmAgent(tf_agent.TFAgent):
   def _model_gradient_of(self, states, actions, weights=None):
     with tf.GradientTape() as tape:
       loss = self._model_loss(states, actions, weights, training=True)
-    return loss, tape.gradient(loss, self._model.trainable_variables)
+    return loss, tape.gradient(loss, self.world_model.trainable_variables)
 
   def _apply_to_model(self, gradients):
-    return apply_if_finite(self._model_optimizer, gradients, self._model.trainable_variables)
+    return apply_if_finite(self._model_optimizer, gradients, self.world_model.trainable_variables)
 
   def _update_reward(self, states, actions, rewards):
     variables = self._reward.trainable_variables
@@ -184,7 +186,8 @@ class AsmAgent(tf_agent.TFAgent):
         self._reward_optimizer, tape.gradient(loss, variables), variables)
     self._record(applied, reward_loss=loss)
 
-  def _update_policy(self, initial_state):
+  def update_policy(self, initial_state):
+    """One update of the policy, imagined from [policy_batch_size, n] in the world model."""
     shape = [initial_state.shape[0], self._horizon, self.action_spec.shape[0]]
     noise = self._imagination.normal(shape, dtype=initial_state.dtype)
     if self._comparison_period:
@@ -199,15 +202,15 @@ class AsmAgent(tf_agent.TFAgent):
   def _imagine_from(self, initial_state, noise):
     scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
     imagined = self._policy_gradient(
-        self._model, self._reward, initial_state, noise, scale, self._entropy_constant)
+        self.world_model, self._reward, initial_state, noise, scale, self._entropy_constant)
     return tf.reduce_mean(imagined.returns), imagined.entropy, imagined.gradients
 
   def _apply_to_policy(self, gradients):
     return apply_if_finite(self._policy_optimizer, [-gradient for gradient in gradients],
-                           self._actor.trainable_variables, self._clip_norm)
+                           self.actor.trainable_variables, self._clip_norm)
 
   def _policy_gradient(self, model, reward, initial_state, noise, scale=1.0, entropy_constant=0.0):
-    arguments = (model, reward, self._actor, initial_state, noise, scale, entropy_constant)
+    arguments = (model, reward, self.actor, initial_state, noise, scale, entropy_constant)
     if self._feedback:
       return sequential_policy_gradient(*arguments, self._feedback)
     return open_loop_policy_gradient(*arguments)
@@ -215,7 +218,7 @@ class AsmAgent(tf_agent.TFAgent):
   def _compare_gradients(self, initial_state, noise):
     """How well the model's gradient of the return agrees with the simulator's."""
     ours, theirs = (self._policy_gradient(*world, initial_state, noise).gradients
-                    for world in ((self._model, self._reward), self._simulator))
+                    for world in ((self.world_model, self._reward), self._simulator))
     self._record(True, gradient_cosine=cosine_similarity(ours, theirs),
                  gradient_relative_error=relative_error(ours, theirs))
 

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tqdm import tqdm
 
+from asm_tf.agents.programs import compiled, default_parts, in_parts
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.models.loss import prediction_loss
 
@@ -72,18 +73,22 @@ def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_i
   generator = tf.random.Generator.from_seed((seed, 9), alg='philox')
   skipped = tf.Variable(0, trainable=False)
 
-  def update():
-    rows = generator.uniform([batch_size], maxval=states.shape[0], dtype=tf.int32)
-    batch = tf.gather(states, rows), tf.gather(actions, rows)
-    variables = model.trainable_variables
+  def loss_and_gradient(*batch):
     with tf.GradientTape() as tape:
       loss = prediction_loss(
           model, normalizer, *batch, octaves_alike=octaves_alike, training=True)
-    _, applied = apply_if_finite(optimizer, tape.gradient(loss, variables), variables)
-    skipped.assign_add(tf.where(applied, 0, 1))
-    return loss
+    return loss, tape.gradient(loss, model.trainable_variables)
 
-  update = tf.function(update, jit_compile=True, autograph=False)
+  gradient = in_parts(compiled(loss_and_gradient), default_parts())
+  apply = compiled(
+      lambda gradients: apply_if_finite(optimizer, gradients, model.trainable_variables)[1])
+
+  @tf.autograph.experimental.do_not_convert
+  def update():
+    rows = generator.uniform([batch_size], maxval=states.shape[0], dtype=tf.int32)
+    loss, gradients = gradient(tf.gather(states, rows), tf.gather(actions, rows))
+    skipped.assign_add(tf.where(apply(gradients), 0, 1))
+    return loss
 
   @tf.function
   def update_often(times):

@@ -17,6 +17,7 @@ from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.trainer import Trainer
 
 _EVALUATIONS_A_PICTURE = 5
+_PROFILED_ITERATIONS = 3
 
 
 class Stopped(Exception):
@@ -32,7 +33,7 @@ class Stopped(Exception):
 
 
 def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
-          make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000):
+          make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000, profile=False):
   """Trains an agent and leaves a run folder.
 
   Args:
@@ -46,6 +47,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     make_trainer: class of trainer.
     eval_interval: environment steps between evaluations.
     checkpoint_interval: environment steps between checkpoints.
+    profile: write a TensorBoard profile of the first iterations after compilation.
 
   Returns:
     The run's summary, a dict.
@@ -65,11 +67,13 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   trainer = make_trainer(system, make_agent=make_agent, seed=seed)
   folder.open()
   with contextlib.closing(folder):
-    _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed)
+    _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed,
+           profile)
     return folder.write_summary(seed)
 
 
-def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed):
+def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed,
+           profile):
   """Trains on from the newest checkpoint to the end, and saves the policy."""
   evaluator = Evaluator(system, lambda *_: trainer.agent.policy, seed)
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints')
@@ -77,9 +81,10 @@ def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_int
   rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
   evaluated = rows[-1]['env_steps'] if rows else -1
   recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps)
+  iterate = _Profiled(trainer, folder.path / 'train') if profile else trainer.iterate
   with contextlib.closing(recorder), _StopSignal() as stop:
     recorder.write_config()
-    _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
+    _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
           checkpoint_interval, evaluated)
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
@@ -87,7 +92,7 @@ def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_int
         str(folder.path / 'policy'))
 
 
-def _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
+def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
           checkpoint_interval, evaluated):
   """Trains to the end; `evaluated` is the step of the last row, -1 before the first."""
   saved = trainer.env_steps
@@ -109,8 +114,27 @@ def _loop(trainer, evaluator, recorder, checkpointer, stop, num_env_steps, eval_
     if stop.signal_number is not None:
       checkpointer.save(recorder.wall_seconds)
       raise Stopped(stop.signal_number)
-    trainer.iterate()
+    iterate()
     recorder.show_progress(trainer.env_steps)
+
+
+class _Profiled:
+  """Iterates a trainer, and traces the first iterations that have no more to compile."""
+
+  def __init__(self, trainer, folder):
+    self._trainer, self._folder = trainer, str(folder)
+    self._left = _PROFILED_ITERATIONS
+
+  def __call__(self):
+    if self._trainer.updates == 0 or self._left == 0:
+      self._trainer.iterate()
+      return
+    if self._left == _PROFILED_ITERATIONS:
+      tf.profiler.experimental.start(self._folder)
+    self._trainer.iterate()
+    self._left -= 1
+    if self._left == 0:
+      tf.profiler.experimental.stop()
 
 
 class _StopSignal:

@@ -49,17 +49,17 @@ class Trainer(tf.Module):
                             seed=seed)
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
     capacity = replay_capacity // system.horizon * rows  # the boundary rows are no steps
-    self._replay = EpisodeReplayBuffer(spec, rows, capacity, seed=(seed, 5))
+    self.replay = EpisodeReplayBuffer(spec, rows, capacity, seed=(seed, 5))
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
-    accumulator = EpisodeAccumulator(spec, 1, rows, [self._observe, self._replay.add_batch])
+    accumulator = EpisodeAccumulator(spec, 1, rows, [self._observe, self.replay.add_batch])
     driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
     warmup_policy = UniformPolicy(
         self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
     warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
     # None of this needs AutoGraph, whose conversion of TF-Agents' code takes seconds.
-    self._collect, self._train = map(
+    self.collect, self._train = map(
         tf.autograph.experimental.do_not_convert, (driver.run, self.agent.train))
     self._warm_up = tf.function(warmup_driver.run, autograph=False)
 
@@ -95,9 +95,9 @@ class Trainer(tf.Module):
   @tf.function
   def _collect_and_update(self):
     if self._updates_due() <= 0:
-      self._collect()
+      self.collect()
     for _ in tf.range(tf.minimum(self._updates_due(), self._chunk)):
-      experience, _ = self._replay.get_next(self._batch_size)
+      experience, _ = self.replay.get_next(self._batch_size)
       self._train(experience)
       self._updates.assign_add(1)
 

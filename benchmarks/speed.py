@@ -1,0 +1,274 @@
+"""What an update, a step and a sample cost, model by model and horizon by horizon.
+
+    python -m benchmarks.speed
+    python -m benchmarks.speed --models=lstm --horizons=20,100 --out=/tmp/speed.jsonl
+
+Each model and horizon is a process of its own, on cancer treatment with the numbers of
+Table 1; what is timed is repeated in turn, so that a slow moment slows all of it. Beside
+ours the naive forms: Keras layers without XLA for the model update, and the tape through
+the sequential roll-out (same model, XLA) for the policy update. --rows prints the table
+of rows that are there. Run it on an otherwise idle machine.
+"""
+
+import json
+import pathlib
+import resource
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+
+from launch import command_line
+
+from absl import flags
+from tqdm import tqdm
+
+from asm_tf.errors import UserError
+
+MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
+HORIZONS = (20, 100, 500, 2000)
+_BATCH, _POLICY_BATCH = 64, 16  # Table 1
+_MATRIX = 1024
+_LONGEST_NAIVE = {'transformer': 100}  # beyond it the tape takes minutes and gigabytes
+_END_TO_END_STEPS = {20: 2000, 100: 1000}  # environment steps; no end-to-end run elsewhere
+
+
+def define_flags():
+  flags.DEFINE_list('models', list(MODELS), 'Which world models.')
+  flags.DEFINE_list('horizons', [str(horizon) for horizon in HORIZONS], 'Which horizons H.')
+  flags.DEFINE_integer('repeats', 15, 'How often each thing is timed.', lower_bound=1)
+  flags.DEFINE_string('out', 'docs/results/speed.jsonl', 'File of the rows.')
+  flags.DEFINE_bool('rows', False, 'Print the table of the rows in --out and stop.')
+  flags.DEFINE_string('cell', None, 'model,H: measure this one here and print its row.')
+
+
+def main():
+  given, out = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
+  if given.cell:
+    model, horizon = given.cell.split(',')
+    print(json.dumps(measure(model, int(horizon), given.repeats)))
+    return
+  for model in given.models:
+    if model not in MODELS:
+      raise UserError(f'--models has {model!r}: give some of {", ".join(MODELS)}.')
+  rows = {_key(row): row for row in _read(out)}
+  if not given.rows:
+    out.parent.mkdir(parents=True, exist_ok=True)
+    command_line.require_writable('out', out)
+    cells = [(model, int(horizon)) for model in given.models for horizon in given.horizons]
+    for cell in tqdm(cells, unit='cell'):
+      rows[cell] = _run(cell, given.repeats)
+      text = ''.join(json.dumps(rows[key]) + '\n' for key in sorted(rows, key=_order))
+      command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
+  print(table(sorted(rows.values(), key=lambda row: _order(_key(row)))))
+
+
+def _run(cell, repeats):
+  """The row of a cell, measured in a process of its own."""
+  command = [sys.executable, '-m', 'benchmarks.speed', f'--cell={cell[0]},{cell[1]}',
+             f'--repeats={repeats}']
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+  row = json.loads(done.stdout.splitlines()[-1])
+  return row | {'command': f'python {shlex.join(command[1:])}'}
+
+
+def measure(model, horizon, repeats):
+  """The row of a model at a horizon."""
+  import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
+  import tensorflow as tf
+  from asm_tf.training.memory import keep_freed_memory
+  from asm_tf.training.run_folder import versions
+  keep_freed_memory()
+  before = _peak_gib()
+  trainer = _trainer(model, horizon)
+  agent, system = trainer.agent, trainer.system
+  states = tf.random.uniform([_BATCH, horizon + 1, system.state_size])
+  actions = tf.random.uniform([_BATCH, horizon, system.action_size], -1, 1)
+  matrix = tf.random.normal([_MATRIX, _MATRIX])
+  product = tf.function(lambda: matrix @ matrix, jit_compile=True)
+
+  def update_model():
+    agent.update_model(states, actions)
+    return agent.losses()['model_loss']
+
+  def update_policy():
+    agent.update_policy(states[:_POLICY_BATCH, 0])
+    return agent.losses()['policy_entropy']
+
+  timed = {'product': lambda: product().numpy(),
+           'model_update': _often(update_model, horizon),
+           'policy_update': _often(update_policy, horizon)}
+  compile_seconds = {}
+  for name, function in timed.items():
+    began = time.perf_counter()
+    function()
+    compile_seconds[name] = time.perf_counter() - began
+  peak = _peak_gib() - before
+  timed |= _naive(model, horizon, trainer) | _data(trainer, horizon)
+  seconds = _interleave(timed, repeats)
+  for name in ('model_update', 'policy_update', 'sample'):
+    seconds[name] = [value / _times(horizon) for value in seconds[name]]
+  row = {'model': model, 'horizon': horizon, 'peak_gib': round(peak, 3),
+         'compile_seconds': {name: round(compile_seconds[name], 1)
+                             for name in ('model_update', 'policy_update')},
+         'model_gflop': round(_model_update_flop(model, horizon, agent) / 1e9, 3)}
+  for name, values in seconds.items():
+    row[f'{name}_ms'] = [round(1e3 * value, 3) for value in (
+        statistics.median(values), min(values), max(values))]
+  product_flop = 2 * _MATRIX**3
+  row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
+  row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
+  return row | _end_to_end(model, horizon, row) | {'versions': versions()}
+
+
+def _times(horizon):
+  """Calls that are timed as one, so that returning to Python does not count."""
+  return max(1, 200 // horizon)
+
+
+def _often(function, horizon):
+  """A function () that calls `function` often without returning to Python."""
+  import tensorflow as tf
+
+  @tf.function
+  def often():
+    total = 0.0
+    for _ in tf.range(_times(horizon)):
+      total += tf.autograph.experimental.do_not_convert(function)()
+    return total
+
+  return lambda: often().numpy()
+
+
+def _trainer(model, horizon):
+  """As gin/myriad_<model>.gin builds it."""
+  import gin
+  from asm_tf import configurables
+  from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
+  from asm_tf.training.trainer import Trainer
+  command_line.parse_gin([f'gin/myriad_{model}.gin'], [f'HORIZON = {horizon}'])
+  make_agent = gin.get_configurable(configurables.make_asm_agent)
+  return gin.get_configurable(Trainer)(CancerTreatment(horizon), make_agent, seed=0)
+
+
+def _naive(model, horizon, trainer):
+  """{name: function} of the naive forms that can be run at this horizon."""
+  import tensorflow as tf
+  from asm_tf.gradients.policy_gradient import sequential_policy_gradient
+  from benchmarks.naive import keras_update
+  agent, system = trainer.agent, trainer.system
+  if horizon > _LONGEST_NAIVE.get(model, 500):
+    return {}
+  timed = {}
+  update = keras_update(model, _BATCH, system.action_size + 11, horizon, system.state_size)
+  if update is not None:
+    timed['keras_model_update'] = lambda: update().numpy()
+  world_model, actor = agent.world_model, agent.actor
+  start = tf.ones([_POLICY_BATCH, system.state_size])
+  noise = tf.random.normal([_POLICY_BATCH, horizon, system.action_size])
+  gradient = tf.function(
+      lambda: sequential_policy_gradient(world_model, system.reward, actor, start, noise).gradients,
+      jit_compile=True, autograph=False)
+  timed['sequential_policy_update'] = lambda: [part.numpy() for part in gradient()]
+  for function in timed.values():
+    function()
+  return timed
+
+
+def _data(trainer, horizon):
+  """{name: function} of sampling and of an episode of the environment."""
+  import tensorflow as tf
+  trainer.iterate()  # the warm-up's first episode
+  timed = {
+      'sample': _often(
+          lambda: tf.reduce_sum(trainer.replay.get_next(_BATCH)[0].observation), horizon),
+      'episode': tf.function(trainer.collect, autograph=False)}
+  for function in timed.values():
+    function()
+  return timed
+
+
+def _interleave(timed, repeats):
+  seconds = {name: [] for name in timed}
+  for _ in range(repeats):
+    for name, function in timed.items():
+      began = time.perf_counter()
+      function()
+      seconds[name].append(time.perf_counter() - began)
+  return seconds
+
+
+def _end_to_end(model, horizon, row):
+  """Environment steps per second of the whole loop, and the share of it spent in updates."""
+  if horizon not in _END_TO_END_STEPS:
+    return {}
+  trainer = _trainer(model, horizon)
+  first = trainer.env_steps
+  while trainer.updates == 0:  # warm-up and compilation
+    trainer.iterate()
+  first, updates, began = trainer.env_steps, trainer.updates, time.perf_counter()
+  while trainer.env_steps < first + _END_TO_END_STEPS[horizon]:
+    trainer.iterate()
+  seconds = time.perf_counter() - began
+  updates = trainer.updates - updates
+  busy = updates * (row['model_update_ms'][0] + row['policy_update_ms'][0] / 8) / 1e3
+  return {'env_steps_per_second': round((trainer.env_steps - first) / seconds, 1),
+          'share_in_updates': round(busy / seconds, 3)}
+
+
+def _model_update_flop(model, horizon, agent):
+  """Of the matrix products: 2 a weight and token forward, 4 backward; causal attention apart."""
+  import tensorflow as tf
+  matrices = [variable for variable in agent.world_model.trainable_variables
+              if len(variable.shape) == 2 and 'positions' not in variable.name]
+  tokens = _BATCH * horizon
+  if model in ('lstm', 'rnn'):  # the embedding is applied within the first projection
+    embedding, first = matrices[0], matrices[1]
+    matrices[:2] = [tf.zeros([embedding.shape[0], first.shape[1]])]
+  flop = 6 * tokens * sum(int(matrix.shape.num_elements()) for matrix in matrices)
+  if model == 'transformer':
+    layers, size = 2, 72
+    flop += layers * 6 * tokens * horizon * size
+  return flop
+
+
+def _peak_gib():
+  return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _key(row):
+  return row['model'], row['horizon']
+
+
+def _order(key):
+  return MODELS.index(key[0]), key[1]
+
+
+def _read(path):
+  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def table(rows):
+  """Markdown: medians in milliseconds, and what else was measured."""
+  head = ('model', 'H', 'model update (ms)', 'Keras', 'policy update (ms)', 'sequential',
+          'sample (ms)', 'env step (ms)', 'steps/s', 'GFLOP/s (of product)', 'compile (s)',
+          'peak (GiB)')
+  lines = ['| ' + ' | '.join(head) + ' |', '|---' * len(head) + '|']
+  for row in rows:
+    def median(name):
+      return f'{row[name + "_ms"][0]:.3g}' if name + '_ms' in row else ''
+    rate = row['model_gflop_per_second']
+    cells = (
+        row['model'], row['horizon'], median('model_update'), median('keras_model_update'),
+        median('policy_update'), median('sequential_policy_update'), median('sample'),
+        f'{row["episode_ms"][0] / row["horizon"]:.2g}', row.get('env_steps_per_second', ''),
+        f'{rate:.0f} ({rate / row["product_gflop_per_second"]:.0%})',
+        f'{sum(row["compile_seconds"].values()):.0f}', row['peak_gib'])
+    lines.append('| ' + ' | '.join(map(str, cells)) + ' |')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  define_flags()
+  command_line.run(main)
