@@ -7,6 +7,7 @@ folders, experiments and TensorBoard hold.
 import gin
 
 from asm_tf.agents.make_asm_agent import make_asm_agent
+from asm_tf.agents.sac_agent import make_sac_agent
 from asm_tf.experiments.double_pendulum import (
     analysis as double_pendulum_analysis, run as double_pendulum_run,
     sweep as double_pendulum_sweep)
@@ -26,6 +27,7 @@ from asm_tf.models.state_space import StateSpace
 from asm_tf.models.transformer import Transformer
 from asm_tf.models.true_dynamics import make_true_dynamics
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.train import train as _train
 from asm_tf.training.trainer import Trainer
@@ -47,5 +49,5 @@ for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
   for _function in (_sweep.cells, _run.run, _analysis.table, _analysis.draw):
     gin.external_configurable(_function, module=_name)
 for _configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
-                     make_asm_agent, Trainer):
+                     TransitionReplayBuffer, make_asm_agent, make_sac_agent, Trainer):
   gin.external_configurable(_configurable)

@@ -17,7 +17,7 @@ class Trainer(tf.Module):
   """Owns environment, replay and counters, and trains an agent with them."""
 
   def __init__(self, system, make_agent, seed, warmup_steps=1500, model_period=2,
-               batch_size=64, replay_capacity=1_000_000):
+               batch_size=64, replay_capacity=1_000_000, make_replay=EpisodeReplayBuffer):
     """Builds everything that a run checkpoints.
 
     Args:
@@ -29,8 +29,9 @@ class Trainer(tf.Module):
         update, rounded up to whole episodes.
       model_period: environment steps a `train` call of the agent, exact on average
         (the paper's dynamics replay ratio 2).
-      batch_size: trajectories a `train` call.
+      batch_size: items of the replay a `train` call: trajectories or transitions.
       replay_capacity: environment steps kept.
+      make_replay: class of replay buffer, filled with whole episodes.
     """
     super().__init__(name='trainer')
     require_at_least(
@@ -49,7 +50,7 @@ class Trainer(tf.Module):
                             seed=seed)
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
     capacity = replay_capacity // system.horizon * rows  # the boundary rows are no steps
-    self.replay = EpisodeReplayBuffer(spec, rows, capacity, seed=(seed, 5))
+    self.replay = make_replay(spec, rows, capacity, seed=(seed, 5))
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
