@@ -29,27 +29,36 @@ def table(rows):
 
 
 def draw(rows):
-  """The figure: a line a model, its range over seeds behind it."""
+  """The figure: a line a model, its range over seeds behind it; direction, then length too."""
   last = _last(rows)
-  figure, (axis,) = new_figure(1, row_height=3.0)
-  for model, colour, marker in zip(
-      dict.fromkeys(row['model'] for row in last), COLOURS, MARKERS):
-    horizons = sorted({row['horizon'] for row in last if row['model'] == model})
-    values = [_values(of(last, model, horizon), 'cosine') or [float('nan')]
-              for horizon in horizons]
-    axis.plot(horizons, [statistics.median(v) for v in values], color=colour, marker=marker,
-              fillstyle='none', label=model)  # open, so that markers on each other show
-    axis.fill_between(horizons, [min(v) for v in values], [max(v) for v in values],
-                      color=colour, alpha=0.15, linewidth=0)
-  seeds = len({row['seed'] for row in last})
-  axis.set(xscale='log', xlabel='horizon H (steps)', ylim=(-1.05, 1.05),
-           ylabel='cosine similarity with the true policy gradient',
-           title=f'Toy credit assignment, offline (median and range, up to {seeds} seeds)')
+  figure, (cosine, error) = new_figure(2, row_height=2.2)
+  models = dict.fromkeys(row['model'] for row in last)
   horizons = sorted({row['horizon'] for row in last})
-  axis.set_xticks(horizons, map(str, horizons))
-  axis.minorticks_off()
-  axis.legend(frameon=False)
+  for axis, key in ((cosine, 'cosine'), (error, 'relative_error')):
+    for model, colour, marker in zip(models, COLOURS, MARKERS):
+      _draw_line(axis, [of(last, model, horizon) for horizon in horizons], key, horizons,
+                 color=colour, marker=marker, label=model)
+    axis.set(xscale='log')
+    axis.set_xticks(horizons, map(str, horizons))
+    axis.minorticks_off()
+  seeds = len({row['seed'] for row in last})
+  lowest = min([0.0, *_values(last, 'cosine')])
+  cosine.set(ylim=(lowest - 0.05, 1.05), ylabel='cosine similarity', title=(
+      'Policy gradient against the true one: toy credit assignment, offline\n'
+      f'(median and range, up to {seeds} seeds)'))
+  error.set(yscale='log', ylabel='relative error', xlabel='horizon H (steps)')
+  error.legend(frameon=False)
   return figure
+
+
+def _draw_line(axis, cells, key, horizons, color, **style):
+  """A model's median and range; horizons where it was not run are left out."""
+  values = {horizon: _values(cell, key) for horizon, cell in zip(horizons, cells) if cell}
+  values = {horizon: found or [float('nan')] for horizon, found in values.items()}
+  axis.plot(list(values), [statistics.median(v) for v in values.values()], color=color,
+            fillstyle='none', **style)  # open, so that markers on each other show
+  axis.fill_between(list(values), [min(v) for v in values.values()],
+                    [max(v) for v in values.values()], color=color, alpha=0.15, linewidth=0)
 
 
 def _last(rows):
