@@ -6,6 +6,7 @@ folders, experiments and TensorBoard hold.
 
 import gin
 
+from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sac_agent import make_sac_agent
 from asm_tf.experiments.double_pendulum import (
@@ -17,6 +18,7 @@ from asm_tf.experiments.gradient_accuracy import (
     sweep as gradient_accuracy_sweep)
 from asm_tf.experiments.one_bounce import (
     analysis as one_bounce_analysis, run as one_bounce_run, sweep as one_bounce_sweep)
+from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -49,5 +51,6 @@ for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
   for _function in (_sweep.cells, _run.run, _analysis.table, _analysis.draw):
     gin.external_configurable(_function, module=_name)
 for _configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
-                     TransitionReplayBuffer, make_asm_agent, make_sac_agent, Trainer):
+                     DecisionTransformer, TransitionReplayBuffer, make_asm_agent,
+                     make_sac_agent, make_decision_transformer_agent, Trainer):
   gin.external_configurable(_configurable)

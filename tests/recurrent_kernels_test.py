@@ -29,12 +29,18 @@ def lstm_loop(z, kernel, h, c):
     c = tf.sigmoid(f) * c + tf.sigmoid(i) * tf.tanh(g)
     h = tf.sigmoid(o) * tf.tanh(c)
     hs.append(h)
-  return tf.stack(hs)
+  return tf.stack([*hs, c])
+
+
+def lstm(z, kernel, h0, c0):
+  """h_1 .. h_T, then c_T."""
+  hs, c = lstm_scan(z, kernel, h0, c0)
+  return tf.concat([hs, c[None]], 0)
 
 
 Kernel = collections.namedtuple('Kernel', 'scan loop gates names')
 RNN = Kernel(rnn_scan, rnn_loop, 1, ('z', 'kernel', 'x0'))
-LSTM = Kernel(lstm_scan, lstm_loop, 4, ('z', 'kernel', 'h0', 'c0'))
+LSTM = Kernel(lstm, lstm_loop, 4, ('z', 'kernel', 'h0', 'c0'))
 
 both_kernels = pytest.mark.parametrize('recurrence', [RNN, LSTM], ids=['rnn', 'lstm'])
 
@@ -61,7 +67,8 @@ def value_and_gradients(scan, arguments, weights):
     (1, False), (2, False), (17, False), (500, False), (17, True)])
 def test_value_and_gradients_equal_a_plain_loop(recurrence, steps, compiled):
   arguments = inputs(recurrence, steps)
-  weights = tf.constant(np.random.default_rng(1).normal(size=(steps, B, U)))
+  rows = steps + (recurrence is LSTM)
+  weights = tf.constant(np.random.default_rng(1).normal(size=(rows, B, U)))
 
   def route(*arguments):
     return value_and_gradients(recurrence.scan, arguments, weights)
@@ -69,7 +76,7 @@ def test_value_and_gradients_equal_a_plain_loop(recurrence, steps, compiled):
   route = tf.function(route, jit_compile=True) if compiled else route
   hs, gradients = route(*arguments)
   expected, expected_gradients = value_and_gradients(recurrence.loop, arguments, weights)
-  assert hs.shape == (steps, B, U) and hs.dtype == tf.float64
+  assert hs.shape == (rows, B, U) and hs.dtype == tf.float64
   np.testing.assert_allclose(hs, expected, rtol=1e-12, atol=1e-13)
   for name, gradient, wanted in zip(recurrence.names, gradients, expected_gradients):
     np.testing.assert_allclose(gradient, wanted, rtol=1e-9, atol=1e-11, err_msg=name)
@@ -87,7 +94,7 @@ def test_lstm_scan_equals_the_keras_layer():
   z = tf.constant(np.transpose(x @ input_kernel + bias, [1, 0, 2]))
   expected = layer(tf.constant(x), initial_state=[h0, c0])
   np.testing.assert_allclose(
-      tf.transpose(lstm_scan(z, kernel, h0, c0), [1, 0, 2]), expected, atol=1e-12)
+      tf.transpose(lstm_scan(z, kernel, h0, c0)[0], [1, 0, 2]), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize('recurrence, name, in_graph', [
@@ -96,7 +103,7 @@ def test_lstm_scan_equals_the_keras_layer():
 def test_second_derivatives_equal_differences_of_the_gradient(recurrence, name, in_graph):
   arguments, which = inputs(recurrence, 3), recurrence.names.index(name)
   weights, direction = (tf.constant(np.random.default_rng(seed).normal(size=shape)) for seed, shape
-                        in ((1, (3, B, U)), (2, arguments[which].shape)))
+                        in ((1, (3 + (recurrence is LSTM), B, U)), (2, arguments[which].shape)))
 
   def slope(x):
     """Along `direction`, of an objective that is not linear in h."""

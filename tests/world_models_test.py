@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from asm_tf.gradients.jacobians import action_jacobians
+from asm_tf.models import recurrent
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.loss import prediction_loss
 from asm_tf.models.lstm import LSTM, LSTMLayer
 from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.reward_model import RewardModel
+from asm_tf.models.rnn import RNN
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.state_space import StateSpace
 from asm_tf.models.transformer import Transformer
@@ -90,6 +92,21 @@ def test_the_loss_is_the_weighted_mean_of_squares(octaves_alike, step_weights):
   error = (model.predict_teacher_forced(states, actions) - states[:, 1:]) / STD
   wanted = np.mean(weights[:, None, None] * step_weights[:, None] * error**2)
   np.testing.assert_allclose(loss, wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize('make', [RNN, LSTM])
+def test_a_long_sequence_is_predicted_chunk_by_chunk(make, monkeypatch):
+  model = build(make)
+  (states, actions) = trajectories(steps=HORIZON)
+  whole = [model(states[:, 0], actions),
+           action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
+  monkeypatch.setattr(recurrent, '_CHUNK', 2)
+  monkeypatch.setattr(recurrent, '_MOST_CHUNKS', 2)  # three steps each
+  chunked = [model(states[:, 0], actions),
+             action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
+  for one, other in zip(whole, chunked):
+    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
+  assert np.all(chunked[1] != 0)  # the gradient passes from chunk to chunk
 
 
 def test_an_lstms_memories_fill_the_octaves_up_to_the_horizon():

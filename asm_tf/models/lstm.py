@@ -43,8 +43,9 @@ class LSTMLayer(tf.keras.layers.Layer):
         name='bias', shape=bias.shape, initializer=tf.keras.initializers.Constant(bias))
 
   def call(self, z, h0, c0):
-    """Input projections z [T, B, 4u], h0 and c0 [B, u] -> [T, B, u]."""
-    return lstm_scan(z, self.recurrent_kernel, h0, c0)
+    """Input projections z [T, B, 4u], h0 and c0 [B, u] -> [T, B, u], and h and c at the end."""
+    hs, c = lstm_scan(z, self.recurrent_kernel, h0, c0)
+    return hs, (hs[-1], c)
 
   def start(self, carry):
     """Any numbers [B, 2u] -> h0 and c0 [B, u]."""

@@ -5,6 +5,10 @@ import tensorflow as tf
 from asm_tf.errors import require_at_least, require_sizes
 from asm_tf.models.sequence_model import SequenceModel
 
+# A long sequence is taken in chunks, whose arrays stay in a CPU's cache from one layer, and
+# from one pass, to the next; every chunk is compiled apart.
+_CHUNK, _MOST_CHUNKS = 100, 10
+
 
 class RecurrentModel(SequenceModel):
   """Linear embedding of (action, time), recurrent layers, linear read-out of the state.
@@ -42,11 +46,16 @@ class RecurrentModel(SequenceModel):
 
   def call(self, initial_state, actions, training=False):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
-    z = self._embed(actions, tf.range(actions.shape[0])[:, None])
-    for i, (layer, carry) in enumerate(
-        zip(self._stack, self.start(initial_state, actions.shape[0]))):
-      x = layer(z if i == 0 else self._project(i, x), *carry)
-    return tf.transpose(self._state(x), [1, 0, 2])  # [B, T, n]
+    steps = actions.shape[0]
+    carry, states = self.start(initial_state, steps), []
+    chunk = max(_CHUNK, -(-steps // _MOST_CHUNKS))
+    for begin in range(0, steps, chunk):
+      end = min(begin + chunk, steps)
+      z = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
+      for i, layer in enumerate(self._stack):
+        x, carry[i] = layer(z if i == 0 else self._project(i, x), *carry[i])
+      states.append(self._state(x))
+    return tf.transpose(tf.concat(states, 0), [1, 0, 2])  # [B, T, n]
 
   def start(self, initial_state, horizon):
     carry = self._start(self._normalizer.normalize(initial_state))

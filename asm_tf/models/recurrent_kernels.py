@@ -89,18 +89,18 @@ def lstm_scan(z, kernel, h0, c0):
     c0: [B, u], the cell state before the first step.
 
   Returns:
-    [T, B, u], h_1 .. h_T.
+    [T, B, u], h_1 .. h_T, and [B, u], c_T.
   """
   hs, cs, gates = _lstm_forward(z, kernel, h0, c0)
 
-  def gradient(dhs):
+  def gradient(dhs, dc_last):
     previous_h = tf.concat([h0[None], hs[:-1]], 0)
     previous_c = tf.concat([c0[None], cs[:-1]], 0)
-    dz, dh0, dc0 = _lstm_backward(dhs, kernel, gates, previous_c, cs)
+    dz, dh0, dc0 = _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs)
     dkernel = tf.einsum('tbu,tbv->uv', previous_h, dz)
     return dz, dkernel, dh0, dc0
 
-  return hs, gradient
+  return (hs, cs[-1]), gradient
 
 
 def _lstm_forward(z, kernel, h0, c0):
@@ -116,7 +116,7 @@ def _lstm_forward(z, kernel, h0, c0):
   return hs.stack(), cs.stack(), gates.stack()
 
 
-def _lstm_backward(dhs, kernel, gates, previous_c, cs):
+def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs):
   """Gradients of the pre-activations [T, B, 4u] and of h0 and c0."""
   steps = dhs.shape[0]
   i, f, g, o = tf.split(gates, 4, -1)
@@ -137,10 +137,10 @@ def _lstm_backward(dhs, kernel, gates, previous_c, cs):
     return (s + 1, dz @ kernel_transposed, dc * forget[t],
             dcs.write(t, dc), dhs_total.write(t, dh))
 
-  zeros = tf.zeros_like(cs[0])
-  arrays = [_array(steps, dhs.dtype, zeros.shape) for _ in range(2)]
+  arrays = [_array(steps, dhs.dtype, dc_last.shape) for _ in range(2)]
   _, dh0, dc0, dcs, dhs_total = tf.while_loop(
-      lambda s, *_: s < steps, body, (0, zeros, zeros, *arrays), maximum_iterations=steps)
+      lambda s, *_: s < steps, body, (0, tf.zeros_like(dc_last), dc_last, *arrays),
+      maximum_iterations=steps)
   dcs = dcs.stack()
   # Forming dz again here costs less than writing its four gates in the loop.
   return slopes * tf.concat([dcs, dcs, dcs, dhs_total.stack()], -1), dh0, dc0

@@ -19,8 +19,9 @@ class RNNLayer(tf.keras.layers.Layer):
     self.bias = self.add_weight(name='bias', shape=[units], initializer='zeros')
 
   def call(self, z, x0):
-    """Input projections z [T, B, u], x0 [B, u] -> [T, B, u]."""
-    return rnn_scan(z, self.recurrent_kernel, x0)
+    """Input projections z [T, B, u], x0 [B, u] -> [T, B, u], and x at the end."""
+    xs = rnn_scan(z, self.recurrent_kernel, x0)
+    return xs, (xs[-1],)
 
   def start(self, carry):
     """Any numbers [B, u] -> x0."""

@@ -16,11 +16,15 @@ class SavedPolicy(tf_policy.TFPolicy):
       action_spec: of the environment to act in.
       path: folder of the SavedModel.
     """
-    super().__init__(time_step_spec, action_spec, clip=False)
     self._saved = tf.saved_model.load(path)
+    state = self._saved.get_initial_state(tf.constant(1))
+    super().__init__(
+        time_step_spec, action_spec, clip=False, policy_state_spec=tf.nest.map_structure(
+            lambda part: tf.TensorSpec(part.shape[1:], part.dtype), state))
 
   def _variables(self):
     return []
 
   def _action(self, time_step, policy_state, seed):
-    return policy_step.PolicyStep(self._saved.action(time_step, ()).action, policy_state)
+    step = self._saved.action(time_step, policy_state)
+    return policy_step.PolicyStep(step.action, step.state)
