@@ -31,6 +31,7 @@ HORIZONS = (20, 100, 500, 2000)
 _BATCH, _POLICY_BATCH = 64, 16  # Table 1
 _MATRIX = 1024
 _LONGEST_NAIVE = {'transformer': 100}  # beyond it the tape takes minutes and gigabytes
+_SAMPLES = 50  # timed as one
 _END_TO_END_STEPS = {20: 2000, 100: 1000}  # environment steps; no end-to-end run elsewhere
 
 
@@ -88,6 +89,8 @@ def measure(model, horizon, repeats):
   matrix = tf.random.normal([_MATRIX, _MATRIX])
   product = tf.function(lambda: matrix @ matrix, jit_compile=True)
 
+  times = max(1, 200 // horizon)  # calls timed as one, so that Python does not count
+
   def update_model():
     agent.update_model(states, actions)
     return agent.losses()['model_loss']
@@ -97,18 +100,18 @@ def measure(model, horizon, repeats):
     return agent.losses()['policy_entropy']
 
   timed = {'product': lambda: product().numpy(),
-           'model_update': _often(update_model, horizon),
-           'policy_update': _often(update_policy, horizon)}
+           'model_update': _often(update_model, times),
+           'policy_update': _often(update_policy, times)}
   compile_seconds = {}
   for name, function in timed.items():
     began = time.perf_counter()
     function()
     compile_seconds[name] = time.perf_counter() - began
   peak = _peak_gib() - before
-  timed |= _naive(model, horizon, trainer) | _data(trainer, horizon)
+  timed |= _naive(model, horizon, trainer) | _data(trainer)
   seconds = _interleave(timed, repeats)
-  for name in ('model_update', 'policy_update', 'sample'):
-    seconds[name] = [value / _times(horizon) for value in seconds[name]]
+  for name, calls in {'model_update': times, 'policy_update': times, 'sample': _SAMPLES}.items():
+    seconds[name] = [value / calls for value in seconds[name]]
   row = {'model': model, 'horizon': horizon, 'peak_gib': round(peak, 3),
          'compile_seconds': {name: round(compile_seconds[name], 1)
                              for name in ('model_update', 'policy_update')},
@@ -122,19 +125,14 @@ def measure(model, horizon, repeats):
   return row | _end_to_end(model, horizon, row) | {'versions': versions()}
 
 
-def _times(horizon):
-  """Calls that are timed as one, so that returning to Python does not count."""
-  return max(1, 200 // horizon)
-
-
-def _often(function, horizon):
+def _often(function, times):
   """A function () that calls `function` often without returning to Python."""
   import tensorflow as tf
 
   @tf.function
   def often():
     total = 0.0
-    for _ in tf.range(_times(horizon)):
+    for _ in tf.range(times):
       total += tf.autograph.experimental.do_not_convert(function)()
     return total
 
@@ -176,13 +174,18 @@ def _naive(model, horizon, trainer):
   return timed
 
 
-def _data(trainer, horizon):
-  """{name: function} of sampling and of an episode of the environment."""
+def _data(trainer):
+  """{name: function} of sampling from a full replay and of an episode of the environment."""
   import tensorflow as tf
-  trainer.iterate()  # the warm-up's first episode
+  replay, episodes = trainer.replay, trainer.replay.capacity // 10
+  items = tf.nest.map_structure(
+      lambda spec: tf.cast(tf.random.uniform([episodes, *spec.shape]), spec.dtype),
+      replay.data_spec)
+  for _ in range(11):
+    replay.add_batch(items)
   timed = {
       'sample': _often(
-          lambda: tf.reduce_sum(trainer.replay.get_next(_BATCH)[0].observation), horizon),
+          lambda: tf.reduce_sum(replay.get_next(_BATCH)[0].observation), _SAMPLES),
       'episode': tf.function(trainer.collect, autograph=False)}
   for function in timed.values():
     function()
@@ -204,7 +207,6 @@ def _end_to_end(model, horizon, row):
   if horizon not in _END_TO_END_STEPS:
     return {}
   trainer = _trainer(model, horizon)
-  first = trainer.env_steps
   while trainer.updates == 0:  # warm-up and compilation
     trainer.iterate()
   first, updates, began = trainer.env_steps, trainer.updates, time.perf_counter()
@@ -212,9 +214,10 @@ def _end_to_end(model, horizon, row):
     trainer.iterate()
   seconds = time.perf_counter() - began
   updates = trainer.updates - updates
-  busy = updates * (row['model_update_ms'][0] + row['policy_update_ms'][0] / 8) / 1e3
-  return {'env_steps_per_second': round((trainer.env_steps - first) / seconds, 1),
-          'share_in_updates': round(busy / seconds, 3)}
+  steps = trainer.env_steps - first
+  idle = (steps * row['episode_ms'][0] / horizon + updates * row['sample_ms'][0]) / 1e3
+  return {'env_steps_per_second': round(steps / seconds, 1),
+          'share_in_updates': round(1 - idle / seconds, 3)}
 
 
 def _model_update_flop(model, horizon, agent):
@@ -252,7 +255,7 @@ def _read(path):
 def table(rows):
   """Markdown: medians in milliseconds, and what else was measured."""
   head = ('model', 'H', 'model update (ms)', 'Keras', 'policy update (ms)', 'sequential',
-          'sample (ms)', 'env step (ms)', 'steps/s', 'GFLOP/s (of product)', 'compile (s)',
+          'sample (ms)', 'env step (ms)', 'steps/s (in updates)', 'GFLOP/s (of product)', 'compile (s)',
           'peak (GiB)')
   lines = ['| ' + ' | '.join(head) + ' |', '|---' * len(head) + '|']
   for row in rows:
@@ -262,7 +265,9 @@ def table(rows):
     cells = (
         row['model'], row['horizon'], median('model_update'), median('keras_model_update'),
         median('policy_update'), median('sequential_policy_update'), median('sample'),
-        f'{row["episode_ms"][0] / row["horizon"]:.2g}', row.get('env_steps_per_second', ''),
+        f'{row["episode_ms"][0] / row["horizon"]:.2g}', 
+        f'{row["env_steps_per_second"]:.0f} ({row["share_in_updates"]:.0%})'
+        if 'env_steps_per_second' in row else '',
         f'{rate:.0f} ({rate / row["product_gflop_per_second"]:.0%})',
         f'{sum(row["compile_seconds"].values()):.0f}', row['peak_gib'])
     lines.append('| ' + ' | '.join(map(str, cells)) + ' |')
