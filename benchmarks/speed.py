@@ -255,8 +255,8 @@ def _read(path):
 def table(rows):
   """Markdown: medians in milliseconds, and what else was measured."""
   head = ('model', 'H', 'model update (ms)', 'Keras', 'policy update (ms)', 'sequential',
-          'sample (ms)', 'env step (ms)', 'steps/s (in updates)', 'GFLOP/s (of product)', 'compile (s)',
-          'peak (GiB)')
+          'sample (ms)', 'env step (ms)', 'steps/s (in updates)', 'GFLOP/s (of product)',
+          'compile (s)', 'peak (GiB)')
   lines = ['| ' + ' | '.join(head) + ' |', '|---' * len(head) + '|']
   for row in rows:
     def median(name):

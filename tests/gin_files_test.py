@@ -10,6 +10,8 @@ import gin
 import pytest
 
 from asm_tf import configurables  # pylint: disable=unused-import; gin knows the names by it
+from asm_tf.agents.decision_transformer_agent import DecisionTransformerAgent
+from asm_tf.agents.sac_agent import SacAgent
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -35,6 +37,7 @@ SYSTEMS = {'myriad': 'CancerTreatment', 'credit_assignment': 'ToyCreditAssignmen
 MODELS = {'attention': SelfAttention, 'history_lstm': HistoryModel, 'lstm': LSTM,
           'history_transformer': HistoryModel, 'markov': Markov, 'rnn': RNN,
           'simulator': TrueDynamics, 'ssm': StateSpace, 'transformer': Transformer}
+BASELINES = {'sac': SacAgent, 'sac_tuned': SacAgent, 'odt': DecisionTransformerAgent}
 CORES = {'history_lstm': LSTM, 'history_transformer': Transformer}
 SMALL = ('HORIZON=4', 'Trainer.replay_capacity=100', 'make_asm_agent.jit_compile=False')
 
@@ -48,7 +51,7 @@ class Built(Exception):
 pytestmark = pytest.mark.usefixtures('fresh_gin')
 
 
-def build(files, root_dir, monkeypatch):
+def build(files, root_dir, monkeypatch, *bindings):
   """The `Trainer` that launch.main makes of gin files."""
   trainers = []
 
@@ -58,7 +61,7 @@ def build(files, root_dir, monkeypatch):
 
   monkeypatch.setattr(train_module, '_train', stop)
   with pytest.raises(Built):
-    launch_main.run(files, SMALL, str(root_dir))
+    launch_main.run(files, [*SMALL, *bindings], str(root_dir))
   return trainers[0]
 
 
@@ -83,7 +86,11 @@ def test_configures_what_its_name_promises(file):
     assert gin.query_parameter(f'{macro}/gin.macro.value')
   is_paper = file.startswith('gin/paper/')
   assert is_paper == (not gin.config.get_bindings('make_asm_agent').get('normalize', True))
-  assert gin.query_parameter('make_asm_agent.policy_learning_rate') == (1e-4 if is_paper else 1e-3)
+  if 'make_asm_agent' in str(gin.query_parameter('train.make_agent')):
+    rate = gin.query_parameter('make_asm_agent.policy_learning_rate')
+    assert rate == (1e-4 if is_paper else 1e-3)
+  else:
+    assert pathlib.Path(file).stem.removeprefix('myriad_') in BASELINES
   if promise(file):
     system, model = promise(file)
     assert gin.query_parameter('SYSTEM/gin.macro.value').selector.endswith(SYSTEMS[system])
@@ -99,6 +106,26 @@ def test_builds_the_agent(model, tmp_path, monkeypatch):
   assert type(world_model) is MODELS[model]
   if model in CORES:
     assert type(world_model._sequence_model) is CORES[model]  # pylint: disable=protected-access
+
+
+@pytest.mark.parametrize('name', BASELINES)
+def test_builds_the_baseline(name, tmp_path, monkeypatch):
+  # The decision transformer needs a stored optimum, which H = 4 has none of.
+  trainer = build([f'gin/myriad_{name}.gin'], tmp_path / 'run', monkeypatch, 'HORIZON=20')
+  assert type(trainer.agent) is BASELINES[name]
+
+
+def test_sac_has_the_numbers_of_table_2(tmp_path, monkeypatch):
+  # pylint: disable=protected-access
+  trainer = build(['gin/myriad_sac.gin'], tmp_path / 'run', monkeypatch, 'HORIZON=20')
+  agent, tables = trainer.agent, gin.query_parameter
+  assert agent._gamma == tables('make_sac_agent.discount') == 0.995
+  assert tables('make_sac_agent.target_update_tau') == 0.005
+  assert (trainer._batch_size, trainer._model_period, trainer._warmup_steps) == (128, 2, 1500)
+  assert agent._policy_updates_every * trainer._model_period == 16
+  assert not agent._learn_entropy_constant
+  widths = [layer.units for layer in agent._critic_network_1._joint_layers[:-1]]
+  assert widths == [256, 256]
 
 
 def test_the_learned_reward_is_a_second_file(tmp_path, monkeypatch):
