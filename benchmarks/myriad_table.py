@@ -1,7 +1,8 @@
-"""The score tables: one recipe on every system, and every model on one system.
+"""The score tables: one recipe on every system, every model on one, the baselines on four.
 
     python -m benchmarks.myriad_table --table=systems --seeds=0,1,2
     python -m benchmarks.myriad_table --table=models --seeds=0,1
+    python -m benchmarks.myriad_table --table=baselines --seeds=0,1
 
 Each cell is a `launch.main` process with a folder of its own; a finished cell is
 never run again and an interrupted one is resumed. The rows hold the command and
@@ -35,6 +36,11 @@ TABLES = {
     'models': ('docs/results/myriad_models.jsonl', tuple(
         (model, 'CancerTreatment', 20) for model in MODELS) + tuple(
             (model, 'CancerTreatment', 100) for model in ('transformer', 'lstm', 'ssm', 'markov'))),
+    'baselines': ('docs/results/baselines.jsonl', tuple(
+        (model, system, 20)
+        for system in ('CancerTreatment', 'HIVTreatment', 'Bioreactor', 'MouldFungicide')
+        for model in ('lstm', 'transformer', 'markov', 'sac', 'sac_tuned', 'odt',
+                      'odt_overshot'))),
 }
 
 
