@@ -9,6 +9,7 @@ import gin
 from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sac_agent import make_sac_agent
+from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
 from asm_tf.experiments.double_pendulum import (
     analysis as double_pendulum_analysis, run as double_pendulum_run,
     sweep as double_pendulum_sweep)
@@ -52,5 +53,6 @@ for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
     gin.external_configurable(_function, module=_name)
 for _configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
                      DecisionTransformer, TransitionReplayBuffer, make_asm_agent,
-                     make_sac_agent, make_decision_transformer_agent, Trainer):
+                     make_sac_agent, make_decision_transformer_agent,
+                     make_sequence_search_agent, Trainer):
   gin.external_configurable(_configurable)

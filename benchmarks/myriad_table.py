@@ -40,7 +40,7 @@ TABLES = {
         (model, system, 20)
         for system in ('CancerTreatment', 'HIVTreatment', 'Bioreactor', 'MouldFungicide')
         for model in ('lstm', 'transformer', 'markov', 'sac', 'sac_tuned', 'odt',
-                      'odt_overshot'))),
+                      'odt_overshot', 'cem', 'random_search', 'simulator'))),
 }
 
 

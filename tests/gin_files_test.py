@@ -12,6 +12,7 @@ import pytest
 from asm_tf import configurables  # pylint: disable=unused-import; gin knows the names by it
 from asm_tf.agents.decision_transformer_agent import DecisionTransformerAgent
 from asm_tf.agents.sac_agent import SacAgent
+from asm_tf.agents.sequence_search_agent import SequenceSearchAgent
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -38,7 +39,8 @@ MODELS = {'attention': SelfAttention, 'history_lstm': HistoryModel, 'lstm': LSTM
           'history_transformer': HistoryModel, 'markov': Markov, 'rnn': RNN,
           'simulator': TrueDynamics, 'ssm': StateSpace, 'transformer': Transformer}
 BASELINES = {'sac': SacAgent, 'sac_tuned': SacAgent, 'odt': DecisionTransformerAgent,
-             'odt_overshot': DecisionTransformerAgent}
+             'odt_overshot': DecisionTransformerAgent, 'cem': SequenceSearchAgent,
+             'random_search': SequenceSearchAgent}
 CORES = {'history_lstm': LSTM, 'history_transformer': Transformer}
 SMALL = ('HORIZON=4', 'Trainer.replay_capacity=100', 'make_asm_agent.jit_compile=False')
 
