@@ -95,6 +95,7 @@ class AsmAgent(tf_agent.TFAgent):
       reward_optimizer.build(reward.trainable_variables)
     if comparison_period:
       names += ['gradient_cosine', 'gradient_relative_error']
+    # Each is an XLA program of its own: the gradients a program a part of the batch.
     self._model_gradient = in_parts(compiled(self._model_gradient_of, jit_compile), parts)
     self._imagine = in_parts(compiled(self._imagine_from, jit_compile), parts)
     self._apply_to_model, self._apply_to_policy, self._update_reward, self._compare_gradients = (
