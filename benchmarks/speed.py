@@ -25,6 +25,7 @@ from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
+from benchmarks.myriad_table import read_rows
 
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
 HORIZONS = (20, 100, 500, 2000)
@@ -53,7 +54,7 @@ def main():
   for model in given.models:
     if model not in MODELS:
       raise UserError(f'--models has {model!r}: give some of {", ".join(MODELS)}.')
-  rows = {_key(row): row for row in _read(out)}
+  rows = {_key(row): row for row in read_rows(out)}
   if not given.rows:
     out.parent.mkdir(parents=True, exist_ok=True)
     command_line.require_writable('out', out)
@@ -154,12 +155,14 @@ def _naive(model, horizon, trainer):
   """{name: function} of the naive forms that can be run at this horizon."""
   import tensorflow as tf
   from asm_tf.gradients.policy_gradient import sequential_policy_gradient
+  from asm_tf.models.normalizer import Normalizer
   from benchmarks.naive import keras_update
   agent, system = trainer.agent, trainer.system
   if horizon > _LONGEST_NAIVE.get(model, 500):
     return {}
   timed = {}
-  update = keras_update(model, _BATCH, system.action_size + 11, horizon, system.state_size)
+  inputs = system.action_size + Normalizer(system.state_size, horizon).time_size
+  update = keras_update(model, _BATCH, inputs, horizon, system.state_size)
   if update is not None:
     timed['keras_model_update'] = lambda: update().numpy()
   world_model, actor = agent.world_model, agent.actor
@@ -222,14 +225,13 @@ def _end_to_end(model, horizon, row):
 
 def _model_update_flop(model, horizon, agent):
   """Of the matrix products: 2 a weight and token forward, 4 backward; causal attention apart."""
-  import tensorflow as tf
-  matrices = [variable for variable in agent.world_model.trainable_variables
+  matrices = [variable.shape for variable in agent.world_model.trainable_variables
               if len(variable.shape) == 2 and 'positions' not in variable.name]
   tokens = _BATCH * horizon
   if model in ('lstm', 'rnn'):  # the embedding is applied within the first projection
     embedding, first = matrices[0], matrices[1]
-    matrices[:2] = [tf.zeros([embedding.shape[0], first.shape[1]])]
-  flop = 6 * tokens * sum(int(matrix.shape.num_elements()) for matrix in matrices)
+    matrices[:2] = [(embedding[0], first[1])]
+  flop = 6 * tokens * sum(rows * columns for rows, columns in matrices)
   if model == 'transformer':
     layers, size = 2, 72
     flop += layers * 6 * tokens * horizon * size
@@ -248,10 +250,6 @@ def _order(key):
   return MODELS.index(key[0]), key[1]
 
 
-def _read(path):
-  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
 def table(rows):
   """Markdown: medians in milliseconds, and what else was measured."""
   head = ('model', 'H', 'model update (ms)', 'Keras', 'policy update (ms)', 'sequential',
@@ -265,7 +263,7 @@ def table(rows):
     cells = (
         row['model'], row['horizon'], median('model_update'), median('keras_model_update'),
         median('policy_update'), median('sequential_policy_update'), median('sample'),
-        f'{row["episode_ms"][0] / row["horizon"]:.2g}', 
+        f'{row["episode_ms"][0] / row["horizon"]:.2g}',
         f'{row["env_steps_per_second"]:.0f} ({row["share_in_updates"]:.0%})'
         if 'env_steps_per_second' in row else '',
         f'{rate:.0f} ({rate / row["product_gflop_per_second"]:.0%})',

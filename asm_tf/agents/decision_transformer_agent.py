@@ -9,6 +9,8 @@ It is purely online: episodes are collected under the return to reach, kept with
 return that they did reach (hindsight), and drawn uniformly, all being of one length.
 """
 
+import math
+
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
@@ -125,8 +127,8 @@ def log_likelihood(actions, mean, log_std):
   """log pi of actions [..., m] under a squashed Gaussian, summed over m, in nats."""
   actions = tf.clip_by_value(actions, -_LARGEST_ACTION, _LARGEST_ACTION)
   u = tf.atanh(actions)
-  gaussian = -0.5 * ((u - mean) * tf.exp(-log_std)) ** 2 - log_std - 0.5 * tf.math.log(
-      2 * tf.constant(3.141592653589793, mean.dtype))
+  gaussian = (-0.5 * ((u - mean) * tf.exp(-log_std)) ** 2 - log_std
+              - 0.5 * math.log(2 * math.pi))
   return tf.reduce_sum(gaussian - tf.math.log(1 - actions**2), -1)
 
 

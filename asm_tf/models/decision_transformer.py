@@ -64,10 +64,9 @@ class DecisionTransformer(tf.keras.Model):
     positions = tf.gather(self._positions, t)  # [B, L, size]
     tokens = tf.stack([embed(part) + positions
                        for embed, part in zip(self._embeddings, inputs)], 2)  # [B, L, 3, size]
-    batch, length, _, size = tokens.shape
-    batch = -1 if batch is None else batch  # a saved policy's is unknown
-    x = self._stack(tf.reshape(tokens, [batch, 3 * length, size]), training=training)
-    at_states = tf.reshape(x, [batch, length, 3, size])[:, :, 1]
+    x = self._stack(tf.reshape(tokens, [-1, 3 * tokens.shape[1], tokens.shape[3]]),
+                    training=training)
+    at_states = tf.reshape(x, [-1, *tokens.shape[1:]])[:, :, 1]
     mean, raw = tf.split(self._head(at_states), 2, -1)
     low, high = LOG_STD_RANGE
     return mean, low + (high - low) * (tf.tanh(raw) + 1) / 2

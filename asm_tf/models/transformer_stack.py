@@ -115,7 +115,7 @@ class _Block(tf.keras.layers.Layer):
 
   def call(self, x, training=False):
     attended = causal_attention(*self._project(x))  # [B, heads, T, d]
-    attended = tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), _sizes(x.shape))
+    attended = tf.reshape(tf.transpose(attended, [0, 2, 1, 3]), [-1, *x.shape[1:]])
     return self._add_branches(x, attended, training)
 
   def start(self, batch_size, horizon):
@@ -139,17 +139,12 @@ class _Block(tf.keras.layers.Layer):
   def _heads_of(self, x):
     """Queries, keys and values of x [..., size]: [..., 3, heads, d]."""
     return tf.reshape(self._qkv(self._attention_norm(x)),
-                      [*_sizes(x.shape[:-1]), 3, self._heads, self._size // self._heads])
+                      [-1, *x.shape[1:-1], 3, self._heads, self._size // self._heads])
 
   def _add_branches(self, x, attended, training):
     x += self._dropout(self._attention_out(attended), training)
     hidden = tf.nn.gelu(self._mlp_in(self._mlp_norm(x)), approximate=True)
     return x + self._dropout(self._mlp_out(hidden), training)
-
-
-def _sizes(shape):
-  """Of a tensor to reshape to, whose batch may be unknown: a saved policy's is."""
-  return [-1 if size is None else size for size in shape]
 
 
 def _dense(size, std, name, dtype):
