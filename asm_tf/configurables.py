@@ -19,6 +19,8 @@ from asm_tf.experiments.gradient_accuracy import (
     sweep as gradient_accuracy_sweep)
 from asm_tf.experiments.one_bounce import (
     analysis as one_bounce_analysis, run as one_bounce_run, sweep as one_bounce_sweep)
+from asm_tf.experiments.sweep import run_sweep as _run_sweep
+from asm_tf.experiments.training_runs import training_cells as _training_cells
 from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
@@ -48,6 +50,8 @@ EXPERIMENTS = {
 
 train = gin.configurable(_train)
 figure = gin.configurable(_figure)
+run_sweep = gin.configurable(_run_sweep)
+training_cells = gin.configurable(_training_cells)
 for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
   for _function in (_sweep.cells, _run.run, _analysis.table, _analysis.draw):
     gin.external_configurable(_function, module=_name)

@@ -8,6 +8,7 @@ import logging as std_logging
 import os
 import pathlib
 import re
+import shlex
 import sys
 import warnings
 
@@ -19,10 +20,15 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up noti
 from asm_tf.errors import UserError  # pylint: disable=wrong-import-position
 
 
-def run(main):
-  """Runs `main()` as an absl application; what it returns is the exit code."""
+def run(main, *names):
+  """Runs a command as an absl application.
+
+  Args:
+    main: function of the positional arguments; what it returns is the exit code.
+    *names: of the positional arguments, all of which must be given.
+  """
   _quieten()
-  app.run(lambda argv: sys.exit(_guarded(main, argv)), flags_parser=_parse)
+  app.run(lambda argv: sys.exit(_guarded(main, argv[1:], names)), flags_parser=_parse)
 
 
 def parse_gin(files, bindings):
@@ -43,6 +49,11 @@ def require_files(flag, files):
   for file in files:
     if not os.path.isfile(file):
       raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
+
+
+def command(module):
+  """The command line as it was given, to be kept with what it makes."""
+  return f'python -m {module} {shlex.join(sys.argv[1:])}'
 
 
 def _macros():
@@ -87,6 +98,14 @@ def require_writable(flag, path):
     raise UserError(f'--{flag}={path} can not be written: choose a path that you may write to.')
 
 
+def make_folder(path):
+  """Makes a folder and those above it where they are not there."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot make the folder {path} ({error.strerror}): choose another.') from error
+
+
 def write_in_one_step(path, write):
   """Writes a file in one step, so that a stopped run leaves the old one whole."""
   part = path.with_name(path.name + '.part')
@@ -107,12 +126,16 @@ def _quieten():
   ours.propagate = False
 
 
-def _guarded(main, argv):
-  if len(argv) > 1:
-    _complain(f'unexpected argument {argv[1]!r}: every option is a flag (--helpshort lists them).')
+def _guarded(main, arguments, names):
+  if len(arguments) > len(names):
+    _complain(f'unexpected argument {arguments[len(names)]!r}: every option is a flag '
+              '(--helpshort lists them).')
+    return 2
+  if len(arguments) < len(names):
+    _complain(f'{names[len(arguments)]} is missing (--helpshort shows the use).')
     return 2
   try:
-    return main() or 0
+    return main(*arguments) or 0
   except UserError as error:
     _complain(error.message)
     return 2

@@ -7,8 +7,6 @@ Started twice with the same --out, two processes share the cells between them.
 """
 
 import pathlib
-import shlex
-import sys
 
 from launch import command_line
 
@@ -42,7 +40,7 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None):
   keep_freed_memory()
   command_line.parse_gin(gin_files, gin_bindings)
   rows, table, picture = command_line.with_gin_errors(lambda: configurables.figure(
-      folder=out, preset=preset, command=f'python -m launch.figure {shlex.join(sys.argv[1:])}'))
+      folder=out, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))
   command_line.write_in_one_step(out / 'rows.jsonl', lambda part: part.write_text(text))
   command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(table + '\n'))

@@ -43,9 +43,11 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile
   from asm_tf.training.train import Stopped
   command_line.parse_gin(gin_files, [*gin_bindings, f'train.seed = {seed}'])
   root_dir = root_dir or _default_root_dir(gin_files[0])
+  asked = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
+           'seed': seed, 'command': command_line.command('launch.main')}
   try:
-    summary = command_line.with_gin_errors(
-        lambda: configurables.train(root_dir=root_dir, resume=resume, profile=profile))
+    summary = command_line.with_gin_errors(lambda: configurables.train(
+        root_dir=root_dir, resume=resume, profile=profile, asked=asked))
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code

@@ -41,7 +41,12 @@ def in_parts(function, most_parts):
 
 
 def default_parts():
-  """A part for each core that this process may use; one where there is an accelerator."""
+  """A part for each core that this process may use; one where there is an accelerator.
+
+  TF_NUM_INTRAOP_THREADS, which TensorFlow reads too, sets a limit: several runs that share a
+  machine take turns no better than they share it.
+  """
   if tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('TPU'):
     return 1
-  return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  return min(cores, int(os.environ.get('TF_NUM_INTRAOP_THREADS', 0)) or cores)

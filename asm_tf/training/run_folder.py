@@ -1,6 +1,7 @@
 """A run on disk: its configuration, rows and summary.
 
     config.gin              what the run was asked to do; a resume must ask the same
+    run.json                the command line that asked for it, and the versions
     operative_config.gin    every parameter that took effect
     metrics.jsonl           one row an evaluation
     summary.json            the last row, the best score and the versions
@@ -55,8 +56,11 @@ class RunFolder:
     elif self.path.exists() and {path.name for path in self.path.iterdir()} - {'config.gin.tmp'}:
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
 
-  def open(self):
-    """Makes the folder, locks it for this process and writes config.gin.
+  def open(self, asked=None):
+    """Makes the folder, locks it for this process and writes config.gin and run.json.
+
+    Args:
+      asked: dict of what the command line said, kept in run.json.
 
     Raises:
       UserError: if it cannot be written, or another process is training in it.
@@ -66,6 +70,8 @@ class RunFolder:
       self._lock = os.open(self.path, os.O_RDONLY)  # held until the process ends
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       write_atomically(self._config, gin.config_str())
+      write_atomically(self.path / 'run.json',
+                       json.dumps((asked or {}) | {'versions': versions()}, indent=2) + '\n')
     except BlockingIOError as error:
       raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
                       'another --root_dir.') from error
@@ -95,26 +101,19 @@ class RunFolder:
     if env_steps is None and summary.exists():
       raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
                       'resumed: give another --root_dir.')
-    kept = [row for row in self.rows() if env_steps is not None and row['env_steps'] <= env_steps]
+    kept = [row for row in read_rows(self.path) if env_steps is not None and row['env_steps'] <= env_steps]
     write_atomically(self._metrics, ''.join(map(json_line, kept)))
     summary.unlink(missing_ok=True)
     return kept
 
   def _check_same_run(self):
-    before, now = (_bindings(text) for text in (self._config.read_text(), gin.config_str()))
+    before, now = read_config(self.path), _bindings(gin.config_str())
     for key in sorted(before.keys() | now.keys()):
       if before.get(key) != now.get(key) and key not in _EXTENDABLE:
         raise UserError(
             f'{self.path} holds a run with {key} = {before.get(key, "its default")}, not '
             f'{now.get(key, "its default")}: resume it with its own configuration, or give '
             'another --root_dir.')
-
-  def rows(self):
-    """The rows of metrics.jsonl, in order; a torn last line is left out."""
-    if not self._metrics.exists():
-      return []
-    lines = self._metrics.read_text().splitlines(keepends=True)
-    return [json.loads(line) for line in lines if line.endswith('\n')]
 
   def append_row(self, row):
     """Adds one evaluation to metrics.jsonl."""
@@ -126,7 +125,7 @@ class RunFolder:
 
   def write_summary(self, seed):
     """Writes summary.json from the rows and returns it."""
-    rows = self.rows()
+    rows = read_rows(self.path)
     scores = [row['normalised_score'] for row in rows if row['normalised_score'] is not None]
     last = rows[-1]
     summary = {
@@ -140,6 +139,20 @@ class RunFolder:
     }
     write_atomically(self.path / 'summary.json', json.dumps(summary, indent=2) + '\n')
     return summary
+
+
+def read_rows(path):
+  """The rows of a run's metrics.jsonl, in order; a torn last line is left out."""
+  metrics = Path(path) / 'metrics.jsonl'
+  if not metrics.exists():
+    return []
+  lines = metrics.read_text().splitlines(keepends=True)
+  return [json.loads(line) for line in lines if line.endswith('\n')]
+
+
+def read_config(path):
+  """{name: value} of a run's config.gin, both as text."""
+  return _bindings((Path(path) / 'config.gin').read_text())
 
 
 def versions():

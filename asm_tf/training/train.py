@@ -33,7 +33,8 @@ class Stopped(Exception):
 
 
 def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
-          make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000, profile=False):
+          make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000, profile=False,
+          asked=None):
   """Trains an agent and leaves a run folder.
 
   Args:
@@ -48,6 +49,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     eval_interval: environment steps between evaluations.
     checkpoint_interval: environment steps between checkpoints.
     profile: write a TensorBoard profile of the first iterations after compilation.
+    asked: dict of what the command line said, kept in the folder.
 
   Returns:
     The run's summary, a dict.
@@ -65,7 +67,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed)
-  folder.open()
+  folder.open(asked)
   with contextlib.closing(folder):
     _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed,
            profile)

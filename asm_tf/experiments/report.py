@@ -1,0 +1,128 @@
+"""A folder of training runs as tables and pictures."""
+
+import pathlib
+import statistics
+
+import numpy as np
+
+from asm_tf.errors import UserError
+from asm_tf.experiments import statistics as run_statistics
+from asm_tf.experiments.training_runs import read_run
+from asm_tf.plots.scores import draw_with_intervals
+
+_LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
+
+
+def read_runs(folder):
+  """The rows of every run in a folder and those below it, in the order of their names.
+
+  Raises:
+    UserError: if there is none, or one that cannot be read.
+  """
+  folders = sorted(path.parent for path in pathlib.Path(folder).rglob('run.json'))
+  if not folders:
+    raise UserError(f'{folder} holds no run: give a folder of runs of launch.main, or one above '
+                    'it.')
+  return [read_run(path) for path in folders]
+
+
+def tables(rows):
+  """A Markdown table of final scores for each horizon.
+
+  Args:
+    rows: of `training_runs`.
+  """
+  return '\n\n'.join(_table(found, horizon) for horizon, found in by_horizon(rows).items())
+
+
+def pictures(rows):
+  """{name: `Figure`}: interquartile means against steps and against H, and profiles.
+
+  Args:
+    rows: of `training_runs`; none has to be on a system with a stored optimum.
+  """
+  value, ylabel, reference = measure(rows)
+  curves, profiles, by_h = {}, {}, {}
+  for horizon, found in by_horizon(rows).items():
+    matrices, systems, steps = run_statistics.score_matrices(found, value)
+    if not matrices:
+      continue
+    means = run_statistics.interquartile_means(matrices)
+    curves[f'H = {horizon}'] = {model: (steps, *band) for model, band in means.items()}
+    for model, (middle, low, high) in means.items():
+      by_h.setdefault(model, []).append((horizon, middle[-1], low[-1], high[-1]))
+    if value == 'normalised_score':
+      thresholds = np.linspace(-0.2, 1.0, 61)
+      shares = run_statistics.performance_profiles(matrices, thresholds)
+      profiles[f'H = {horizon}'] = {model: (thresholds, *band) for model, band in shares.items()}
+  title = f'{sample_size(rows)}: interquartile mean and 95 % interval'
+  drawn = {'curves': draw_with_intervals(
+      curves, 'environment steps', ylabel, title, reference=reference, lowest=_LOWEST[value])}
+  if profiles:
+    drawn['profiles'] = draw_with_intervals(
+        profiles, 'score', 'share of runs above', f'{sample_size(rows)}: performance profile')
+  if len(curves) > 1:
+    drawn['horizons'] = draw_with_intervals(
+        {'': {model: tuple(zip(*points)) for model, points in by_h.items()}}, 'horizon H (steps)',
+        ylabel, title, x_ticks=sorted(by_horizon(rows)), reference=reference, lowest=_LOWEST[value])
+  return drawn
+
+
+def measure(rows):
+  """(name of the curve, label, height of the optimum): scores where all runs have one."""
+  if all(score is not None for row in rows for score in row['normalised_score']):
+    return 'normalised_score', 'IQM of the score', 1.0
+  return 'return', 'IQM of the return', None
+
+
+def sample_size(rows):
+  """How many seeds rows hold, and how many systems that all of their models ran on, in words."""
+  seeds = len({row['seed'] for row in rows})
+  systems = max(len(run_statistics.score_matrices(found)[1]) for found in by_horizon(rows).values())
+  return f'{seeds} seed{"s" * (seeds > 1)}, {systems} system{"s" * (systems > 1)}'
+
+
+def by_horizon(rows):
+  """{H: its rows}, in order of H."""
+  return {horizon: [row for row in rows if row['horizon'] == horizon]
+          for horizon in sorted({row['horizon'] for row in rows})}
+
+
+def _table(rows, horizon):
+  """One horizon: a line a model, a column a system, and the aggregate of all the systems."""
+  value, ylabel, _ = measure(rows)
+  systems = list(dict.fromkeys(row['system'] for row in rows))
+  matrices, shared, _ = run_statistics.score_matrices(rows, value)
+  matrices = {model: scores[..., -1:] for model, scores in matrices.items()}
+  means = run_statistics.interquartile_means(matrices)
+  best = max(means, key=lambda model: means[model][0][-1], default=None)
+  steps = sorted({row['env_steps'][-1] for row in rows})
+  lines = [f'H = {horizon}, after {" or ".join(f"{n:,}" for n in steps)} environment steps: median '
+           f'over seeds (lowest to highest). {ylabel} over the {len(shared)} systems that all '
+           'models ran on, 95 % interval; P: probability that a run is better than one of '
+           f'{best}.' if best else f'H = {horizon}', '']
+  lines += ['| model | ' + ' | '.join(systems) + ' | IQM | P | seeds | minutes a run |',
+            '|---' * (len(systems) + 5) + '|']
+  for model in dict.fromkeys(map(run_statistics.label, rows)):
+    found = [row for row in rows if run_statistics.label(row) == model]
+    entries = [_entry([row[value][-1] for row in found if row['system'] == system])
+               for system in systems]
+    aggregate = improvement = ''
+    if model in means:
+      middle, low, high = (part[-1] for part in means[model])
+      aggregate = f'{middle:.3f} ({low:.3f} to {high:.3f})'
+      if model != best:
+        improvement = '{:.2f}'.format(run_statistics.probability_of_improvement(
+            matrices[model][..., 0], matrices[best][..., 0]))
+    seeds = len({row['seed'] for row in found})
+    minutes = statistics.median(row['wall_seconds'][-1] for row in found) / 60
+    lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
+                 f'{minutes:.1f} |')
+  return '\n'.join(lines)
+
+
+def _entry(values):
+  if not values:
+    return ''
+  middle = f'{statistics.median(values):.3f}'
+  return middle if len(values) == 1 else f'{middle} ({min(values):.3f} to {max(values):.3f})'

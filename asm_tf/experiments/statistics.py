@@ -1,0 +1,109 @@
+"""Statistics over runs, by rliable (Agarwal et al., 2021; the paper's Section 4.3).
+
+Scores are normalised: 0 a uniform random policy, 1 the optimum. A matrix [seeds, systems]
+holds a model's; intervals are of 95 % from a bootstrap over seeds within each system, drawn
+from a fixed random state, so that the same rows give the same table.
+"""
+
+import warnings
+
+import numpy as np
+
+_REPETITIONS = 2000
+
+
+def score_matrices(rows, value='normalised_score'):
+  """{model: scores [seeds, systems, T]} of rows of one horizon.
+
+  A model counts with the systems that every model has a run of, with the seeds that it has on
+  all of them, and up to the evaluation that all of the runs have reached.
+
+  Args:
+    rows: of `training_runs`, of one horizon.
+    value: name of the curve.
+
+  Returns:
+    The matrices, the systems in order, and the environment steps [T].
+  """
+  runs = {}
+  for row in rows:
+    runs.setdefault(label(row), {}).setdefault(row['system'], {})[row['seed']] = row
+  shared = [system for system in dict.fromkeys(row['system'] for row in rows)
+            if all(system in found for found in runs.values())]
+  length = min((len(row['env_steps']) for row in rows if row['system'] in shared), default=0)
+  matrices = {}
+  for model, found in runs.items():
+    seeds = sorted(set.intersection(*(set(found[system]) for system in shared))) if shared else []
+    if seeds:
+      matrices[model] = np.array([[found[system][seed][value][:length] for system in shared]
+                                  for seed in seeds], np.float64)
+  steps = next((row['env_steps'][:length] for row in rows if row['system'] in shared), [])
+  return matrices, shared, np.array(steps)
+
+
+def label(row):
+  """What a table calls the model of a row: its gin files, and what else was bound."""
+  model = row['model'].removeprefix('myriad_')
+  return f'{model} ({row["variation"]})' if row.get('variation') else model
+
+
+def interquartile_means(matrices):
+  """Interquartile means over seeds and systems, with intervals.
+
+  Args:
+    matrices: {model: [seeds, systems, T]}.
+
+  Returns:
+    {model: (means [T], lower ends [T], upper ends [T])}.
+  """
+  return _estimates(matrices, _interquartile_mean)
+
+
+def performance_profiles(matrices, thresholds):
+  """The share of runs that score above each threshold, with intervals.
+
+  Args:
+    matrices: {model: [seeds, systems, T]}; the last evaluation counts.
+    thresholds: [K].
+
+  Returns:
+    {model: (shares [K], lower ends [K], upper ends [K])}.
+  """
+  return _estimates(
+      {model: scores[..., -1] for model, scores in matrices.items()},
+      lambda scores: np.mean(scores[..., None] > thresholds, axis=(0, 1)))
+
+
+def probability_of_improvement(scores, others):
+  """P(a run of the first scores above one of the second on the same system), ties as a half.
+
+  Args:
+    scores: [seeds, systems] of the first.
+    others: [seeds, systems] of the second.
+  """
+  from rliable import metrics  # pylint: disable=import-outside-toplevel; see _estimates
+  return float(metrics.probability_of_improvement(scores, others))
+
+
+def _interquartile_mean(scores):
+  """rliable's aggregate_iqm of [seeds, systems, T] at every t at once, without SciPy's checks.
+
+  A bootstrap calls it thousands of times.
+  """
+  ordered = np.sort(scores.reshape(-1, scores.shape[-1]), axis=0)
+  cut = len(ordered) // 4
+  return np.mean(ordered[cut:len(ordered) - cut], axis=0)
+
+
+def _estimates(matrices, measure):
+  """{name: (measure, lower ends, upper ends)} by rliable's stratified bootstrap."""
+  # Importing rliable takes seconds, and training has no need of it.
+  from rliable import library  # pylint: disable=import-outside-toplevel
+  found = {}
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', FutureWarning)  # about how rliable hands the state on
+    for model, scores in matrices.items():
+      points, intervals = library.get_interval_estimates(
+          {model: scores}, measure, reps=_REPETITIONS, random_state=np.random.RandomState(0))
+      found[model] = (points[model], *intervals[model])
+  return found

@@ -1,0 +1,133 @@
+"""Sweeps: training runs as Ray tasks, on this machine or on a cluster.
+
+Each cell is a `launch.main` process with a run folder of its own, so that a sweep that was
+killed goes on where its runs were. On a cluster, the checkout, its environment and the
+sweep's folder lie on a file system that all of its hosts share.
+"""
+
+import os
+import pathlib
+import sys
+
+from tqdm import tqdm
+
+from asm_tf.errors import UserError, require_at_least
+from asm_tf.experiments import training_runs
+from asm_tf.training.run_folder import json_line, write_atomically
+
+_REPOSITORY = pathlib.Path(__file__).parents[2]
+
+
+class FailedRuns(Exception):
+  """Runs that failed at every attempt; the others are finished and kept."""
+
+
+def run_sweep(folder, cells, command=None, cpus_per_run=1, gpus_per_run=0, retries=1,
+              address=None):
+  """Trains the cells that are missing and keeps a line a cell in <folder>/results.jsonl.
+
+  Args:
+    folder: of the sweep; the runs are in <folder>/runs.
+    cells: list of `training_cells`.
+    command: not used: a row holds the command of its own run.
+    cpus_per_run: threads of a run; Ray starts as many runs at once as there are CPUs for.
+    gpus_per_run: a fraction lets runs share a GPU.
+    retries: times that a failed run is started again.
+    address: of a running Ray cluster, 'auto' for the one that this machine belongs to; by
+      default Ray is started on this machine, for this sweep and reachable from it alone.
+
+  Returns:
+    The rows of the cells, in their order.
+
+  Raises:
+    UserError: for a folder that cannot be written or an address where no Ray runs.
+    FailedRuns: with the last line of each, after all the others have ended.
+  """
+  del command
+  require_at_least(1, cpus_per_run=cpus_per_run)
+  require_at_least(0, gpus_per_run=gpus_per_run, retries=retries)
+  folder = pathlib.Path(folder).absolute()
+  runs = folder / 'runs'
+  try:
+    runs.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
+                    ) from error
+  missing = [cell for cell in cells if not training_runs.is_finished(runs, cell)]
+  failures = []
+  with tqdm(total=len(cells), initial=len(cells) - len(missing), unit='run',
+            dynamic_ncols=True) as bar:
+    if missing:
+      for cell, failure in _train(runs, missing, cpus_per_run, gpus_per_run, retries, address):
+        if failure:
+          failures.append(f'{training_runs.folder_of(runs, cell).name}: {failure}')
+        bar.update(not failure)
+        _write_results(folder, runs, cells)
+  if failures:
+    raise FailedRuns('\n'.join(failures))
+  return _write_results(folder, runs, cells)
+
+
+def _write_results(folder, runs, cells):
+  rows = [training_runs.row_of_cell(runs, cell) for cell in cells
+          if training_runs.is_finished(runs, cell)]
+  write_atomically(folder / 'results.jsonl', ''.join(map(json_line, rows)))
+  return rows
+
+
+def _train(runs, cells, cpus, gpus, retries, address):
+  """Yields each cell as it ends, with None or the last line of what went wrong."""
+  import ray  # pylint: disable=import-outside-toplevel; takes a second, for sweeps alone
+
+  # Neither this process nor its children may look for Ray's usage-statistics server.
+  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+  here = {} if address else {'include_dashboard': False, '_node_ip_address': '127.0.0.1'}
+  try:
+    ray.init(address=address, logging_level='ERROR', log_to_driver=False, **here)
+  except ConnectionError as error:
+    raise UserError(f'no Ray cluster at {address!r}: start one with `ray start --head`, or leave '
+                    'the address out.') from error
+  try:
+    task = ray.remote(_task()).options(
+        num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
+    environment = {'TF_NUM_INTRAOP_THREADS': str(cpus)}
+    waiting = {task.remote([sys.executable, *training_runs.arguments(runs, cell)],
+                           str(training_runs.folder_of(runs, cell)), str(_REPOSITORY),
+                           environment): cell for cell in cells}
+    while waiting:
+      (ended,), _ = ray.wait(list(waiting))
+      cell, failure = waiting.pop(ended), None
+      try:
+        ray.get(ended)
+      except ray.exceptions.RayTaskError as error:
+        failure = str(error.cause)
+      except ray.exceptions.RayError as error:
+        failure = ' '.join(str(error).split())
+      yield cell, failure
+  finally:
+    ray.shutdown()
+
+
+def _task():
+  """The function that Ray's workers run.
+
+  It is made inside a function so that Ray sends it whole: workers need not import asm_tf,
+  and with it TensorFlow.
+  """
+  def train(command, folder, directory, environment):
+    import ctypes, fcntl, os, signal, subprocess  # pylint: disable=all
+    # A killed sweep takes its runs along, which save; the next one waits until they have.
+    if os.path.isdir(folder):
+      lock = os.open(folder, os.O_RDONLY)
+      fcntl.flock(lock, fcntl.LOCK_EX)
+      os.close(lock)
+    end_with_parent = lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+    with open(folder + '.log', 'w') as log:
+      done = subprocess.run(command, cwd=directory, env=os.environ | environment, stdout=log,
+                            stderr=log, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
+    if done.returncode:
+      with open(folder + '.log') as log:
+        lines = log.read().strip().splitlines() or ['']
+      raise RuntimeError(f'exit code {done.returncode}, {lines[-1]} (see {folder}.log)')
+
+  return train

@@ -1,0 +1,113 @@
+"""Training runs as the cells of an experiment, and what a run's folder says about it.
+
+A cell is a dict:
+
+    model           gin files without gin/ and .gin, joined by +, such as myriad_lstm
+    system          name of a `System`
+    horizon         H
+    num_env_steps   how far to train
+    seed            of everything random
+    variation       further gin bindings, joined by spaces, such as LEARNING_RATE=0.001
+
+Its run folder is named after all of it but num_env_steps: a longer run is the same run
+trained on, and a shorter one a part of it.
+"""
+
+import itertools
+import json
+import pathlib
+
+from asm_tf.errors import UserError
+from asm_tf.training.run_folder import read_config, read_rows
+
+_CURVES = ('env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')
+# What launch.main's configurations call the fields of a cell.
+_MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_STEPS'}
+
+
+def training_cells(models, systems, horizons, num_env_steps, num_seeds, variations=None):
+  """The cells of a grid, seed by seed, so that a part of the sweep has every model.
+
+  Args:
+    models: list of names.
+    systems: list of names.
+    horizons: list of H.
+    num_env_steps: environment steps of every run.
+    num_seeds: seeds 0, 1, ..
+    variations: {gin binding: list of values}; every combination is run.
+  """
+  variations = variations or {}
+  combinations = [
+      ' '.join(f'{name}={value}' for name, value in zip(variations, values))
+      for values in itertools.product(*variations.values())]
+  return [
+      {'model': model, 'system': system, 'horizon': horizon, 'num_env_steps': num_env_steps,
+       'seed': seed, 'variation': variation}
+      for seed in range(num_seeds) for system in systems for horizon in horizons
+      for model in models for variation in combinations]
+
+
+def folder_of(root, cell):
+  """The run folder of a cell below `root`."""
+  parts = [cell['model'].replace('/', '.'), cell['system'], cell['horizon'],
+           *cell['variation'].split(), cell['seed']]
+  return pathlib.Path(root) / '-'.join(map(str, parts))
+
+
+def arguments(root, cell):
+  """The arguments of Python that train a cell, or go on with it."""
+  bindings = [f'SYSTEM=@{cell["system"]}', f'HORIZON={cell["horizon"]}',
+              f'NUM_ENV_STEPS={cell["num_env_steps"]}', *cell['variation'].split()]
+  return ['-m', 'launch.main', *(f'--gin_file=gin/{part}.gin' for part in cell['model'].split('+')),
+          *(f'--gin_bindings={binding}' for binding in bindings), f'--seed={cell["seed"]}',
+          f'--root_dir={folder_of(root, cell)}', '--resume']
+
+
+def is_finished(root, cell):
+  """Whether the run has been trained as far as the cell asks, or further."""
+  folder = folder_of(root, cell)
+  if not (folder / 'summary.json').exists():
+    return False
+  return json.loads((folder / 'summary.json').read_text())['env_steps'] >= cell['num_env_steps']
+
+
+def row_of_cell(root, cell):
+  """The row of a finished cell: its fields, and curves as far as it goes."""
+  row = read_run(folder_of(root, cell))
+  last = next(i for i, steps in enumerate(row['env_steps']) if steps >= cell['num_env_steps'])
+  return cell | {key: value[:last + 1] if key in _CURVES else value
+                 for key, value in row.items() if key not in cell}
+
+
+def read_run(folder):
+  """What a run's folder says, also of a run that has not ended.
+
+  Args:
+    folder: path of a folder that launch.main made.
+
+  Returns:
+    A dict of the fields of a cell; a list an evaluation of env_steps, updates,
+    wall_seconds, return and normalised_score; command and versions.
+
+  Raises:
+    UserError: if the folder holds no run, or one without evaluations.
+  """
+  folder = pathlib.Path(folder)
+  try:
+    config, asked = read_config(folder), json.loads((folder / 'run.json').read_text())
+    rows = read_rows(folder)
+  except (OSError, ValueError) as error:
+    raise UserError(f'{folder} holds no run that can be read ({error}): give a folder of runs of '
+                    'launch.main.') from error
+  if not rows:
+    raise UserError(f'the run in {folder} has no evaluation yet: wait for its first.')
+  variation = [binding for binding in asked['gin_bindings']
+               if binding.split('=')[0].strip() not in _MACROS.values()]
+  model = '+'.join(file.removesuffix('.gin').split('gin/')[-1] for file in asked['gin_files'])
+  return {'model': model,
+          'system': config['SYSTEM'].lstrip('@').split('.')[-1],
+          'horizon': int(config['HORIZON']),
+          'num_env_steps': int(config['NUM_ENV_STEPS']),
+          'seed': asked['seed'], 'variation': ' '.join(variation),
+          **{key: [row[key] for row in rows] for key in _CURVES},
+          'command': asked['command'], 'versions': asked['versions']}

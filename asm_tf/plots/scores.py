@@ -1,0 +1,60 @@
+"""Scores over training, over horizons and over runs, with their intervals."""
+
+import itertools
+
+from asm_tf.plots.style import COLOURS, MARKERS, REFERENCE, new_figure
+
+_LINES = ('-', '--', ':')
+
+
+def styles(names):
+  """{name: keywords of a line}, of which no two look alike, in grey either."""
+  every = itertools.product(_LINES, zip(COLOURS, MARKERS))
+  return {name: {'color': colour, 'marker': marker, 'linestyle': line, 'linewidth': 1.3,
+                 'markersize': 4, 'fillstyle': 'none'}
+          for name, (line, (colour, marker)) in zip(names, every)}
+
+
+def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=None, log=False,
+                        lowest=None):
+  """Lines with shaded intervals, a panel a group, one legend for all.
+
+  Args:
+    panels: {name of the panel: {name of the line: (x, middle, low, high)}}.
+    xlabel: of the lowest panel.
+    ylabel: of every panel; a panel's name is added where there are several.
+    title: of the figure.
+    x_ticks: places of the ticks on a logarithmic x axis; None for a linear one.
+    reference: height of a dashed line, such as the optimum's score.
+    log: a logarithmic y axis.
+    lowest: the y axis ends here if not above; a few bad values would flatten all the others.
+
+  Returns:
+    A `matplotlib.figure.Figure`.
+  """
+  look = styles(dict.fromkeys(name for lines in panels.values() for name in lines))
+  # A panel of a few lines needs no more than two inches.
+  figure, axes = new_figure(len(panels), row_height=2.6 if len(panels) == 1 else 1.9)
+  for axis, (panel, lines) in zip(axes, panels.items()):
+    for name, (x, middle, low, high) in lines.items():
+      every = max(1, len(x) // 8)
+      axis.plot(x, middle, label=name, markevery=every, **look[name])
+      axis.fill_between(x, low, high, color=look[name]['color'], alpha=0.15, linewidth=0)
+    if reference is not None:
+      axis.axhline(reference, color='grey', **REFERENCE)
+    if lowest is not None:
+      axis.set_ylim(bottom=max(axis.get_ylim()[0], lowest))
+    if x_ticks is not None:
+      axis.set(xscale='log')
+      axis.set_xticks(x_ticks, [f'{x:g}' for x in x_ticks])
+      axis.minorticks_off()
+    axis.set(ylabel=ylabel if len(panels) == 1 else f'{panel}\n{ylabel}')
+    if log:
+      axis.set(yscale='log')
+  axes[-1].set(xlabel=xlabel)
+  figure.suptitle(title, fontsize=10)
+  handles = {label: handle for axis in axes
+             for handle, label in zip(*axis.get_legend_handles_labels())}
+  figure.legend(handles.values(), handles.keys(), loc='outside lower center', frameon=False,
+                ncols=min(4, len(handles)), fontsize=8)
+  return figure

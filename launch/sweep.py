@@ -1,0 +1,53 @@
+"""Trains every cell of a sweep, several at a time, each in a run folder of its own.
+
+    python -m launch.sweep --gin_file=gin/sweeps/baselines.gin
+    python -m launch.sweep --gin_file=gin/sweeps/sac_grid.gin --address=auto
+
+Finished runs are kept and never trained again; a killed sweep goes on where its runs were.
+"""
+
+import pathlib
+import sys
+
+from launch import command_line
+from launch import report as launch_report
+
+from absl import flags
+
+
+def define_flags():
+  flags.DEFINE_multi_string(
+      'gin_file', None, 'Which sweep: a file of gin/sweeps/; may be repeated.', required=True)
+  flags.DEFINE_multi_string('gin_bindings', [], 'Change to the sweep; may be repeated.')
+  flags.DEFINE_string('out', None, 'Folder of the sweep (default: runs/sweeps/<gin file>).')
+  flags.DEFINE_string('address', None, "Of a running Ray cluster, 'auto' for this machine's own; "
+                                       'by default Ray is started here, for this sweep alone.')
+
+
+def main():
+  given = flags.FLAGS
+  return run(given.gin_file, given.gin_bindings, given.out, given.address)
+
+
+def run(gin_files, gin_bindings=(), out=None, address=None):
+  """Does what the flags of the same names ask for; returns the exit code."""
+  command_line.require_files('gin_file', gin_files)
+  out = pathlib.Path(out or f'runs/sweeps/{pathlib.Path(gin_files[0]).stem}')
+  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.experiments.sweep import FailedRuns
+  command_line.parse_gin(gin_files, gin_bindings)
+  cells = command_line.with_gin_errors(configurables.training_cells)
+  try:
+    command_line.with_gin_errors(
+        lambda: configurables.run_sweep(folder=out, cells=cells, address=address))
+  except FailedRuns as failed:
+    print(f'error: these runs failed, the others are in {out}; the same command tries them '
+          f'again:\n{failed}', file=sys.stderr)
+    return 1
+  launch_report.run(out / 'runs', out)
+  return 0
+
+
+if __name__ == '__main__':
+  define_flags()
+  command_line.run(main)
