@@ -10,6 +10,10 @@ from asm_tf.agents.decision_transformer_agent import make_decision_transformer_a
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sac_agent import make_sac_agent
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
+from asm_tf.experiments import report
+from asm_tf.experiments.attention import (
+    analysis as attention_analysis, run as attention_run, sweep as attention_sweep)
+from asm_tf.experiments.cells import run_cells
 from asm_tf.experiments.double_pendulum import (
     analysis as double_pendulum_analysis, run as double_pendulum_run,
     sweep as double_pendulum_sweep)
@@ -20,7 +24,9 @@ from asm_tf.experiments.gradient_accuracy import (
 from asm_tf.experiments.one_bounce import (
     analysis as one_bounce_analysis, run as one_bounce_run, sweep as one_bounce_sweep)
 from asm_tf.experiments.sweep import run_sweep as _run_sweep
-from asm_tf.experiments.training_runs import training_cells as _training_cells
+from asm_tf.experiments.theory import (
+    analysis as theory_analysis, run as theory_run, sweep as theory_sweep)
+from asm_tf.experiments.training_runs import preset_cells, training_cells as _training_cells
 from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
@@ -31,6 +37,7 @@ from asm_tf.models.self_attention import SelfAttention
 from asm_tf.models.state_space import StateSpace
 from asm_tf.models.transformer import Transformer
 from asm_tf.models.true_dynamics import make_true_dynamics
+from asm_tf.policies.action_sequence import ActionSequence
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
 from asm_tf.systems.registry import SYSTEMS
@@ -46,6 +53,8 @@ EXPERIMENTS = {
         gradient_accuracy_sweep, gradient_accuracy_run, gradient_accuracy_analysis),
     'double_pendulum': (double_pendulum_sweep, double_pendulum_run, double_pendulum_analysis),
     'one_bounce': (one_bounce_sweep, one_bounce_run, one_bounce_analysis),
+    'attention': (attention_sweep, attention_run, attention_analysis),
+    'theory': (theory_sweep, theory_run, theory_analysis),
 }
 
 train = gin.configurable(_train)
@@ -55,8 +64,10 @@ training_cells = gin.configurable(_training_cells)
 for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
   for _function in (_sweep.cells, _run.run, _analysis.table, _analysis.draw):
     gin.external_configurable(_function, module=_name)
+for _function in (report.tables, report.pictures):
+  gin.external_configurable(_function, module='report')
 for _configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
-                     DecisionTransformer, TransitionReplayBuffer, make_asm_agent,
+                     ActionSequence, DecisionTransformer, TransitionReplayBuffer, make_asm_agent,
                      make_sac_agent, make_decision_transformer_agent,
-                     make_sequence_search_agent, Trainer):
+                     make_sequence_search_agent, Trainer, run_cells, preset_cells):
   gin.external_configurable(_configurable)

@@ -117,6 +117,13 @@ def write_in_one_step(path, write):
                     ) from error
 
 
+def write_pictures(folder, pictures):
+  """Writes {name: matplotlib `Figure`} to <folder>/<name>.png."""
+  for name, picture in pictures.items():
+    write_in_one_step(folder / f'{name}.png',
+                      lambda part, picture=picture: picture.savefig(part, format='png'))
+
+
 def _quieten():
   """Leaves the terminal to our own messages: libraries speak up at errors only."""
   logging.set_verbosity(logging.ERROR)

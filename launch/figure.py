@@ -1,4 +1,4 @@
-"""Makes a figure of the paper: runs what is missing, prints the table, draws the picture.
+"""Makes a figure of the paper: runs what is missing, prints the table, draws the pictures.
 
     python -m launch.figure --gin_file=gin/figures/gradient_accuracy.gin --preset=smoke
 
@@ -39,14 +39,13 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None):
   from asm_tf.training.run_folder import json_line
   keep_freed_memory()
   command_line.parse_gin(gin_files, gin_bindings)
-  rows, table, picture = command_line.with_gin_errors(lambda: configurables.figure(
+  rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
       folder=out, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))
   command_line.write_in_one_step(out / 'rows.jsonl', lambda part: part.write_text(text))
   command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(table + '\n'))
-  command_line.write_in_one_step(
-      out / 'figure.png', lambda part: picture.savefig(part, format='png'))
-  print(f'{table}\n\nrows, table and picture are in {out}')
+  command_line.write_pictures(out, pictures)
+  print(f'{table}\n\nrows, table and {", ".join(f"{name}.png" for name in pictures)} are in {out}')
 
 
 if __name__ == '__main__':

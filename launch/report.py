@@ -32,10 +32,8 @@ def run(folder, out=None):
   tables, pictures = report.tables(rows), report.pictures(rows)
   command_line.make_folder(out)
   command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(tables + '\n'))
-  for name, picture in pictures.items():
-    command_line.write_in_one_step(
-        out / f'{name}.png', lambda part, picture=picture: picture.savefig(part, format='png'))
-  print(f'{tables}\n\ntable and pictures are in {out}')
+  command_line.write_pictures(out, pictures)
+  print(f'{tables}\n\ntable.md and {", ".join(f"{name}.png" for name in pictures)} are in {out}')
 
 
 if __name__ == '__main__':

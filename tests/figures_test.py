@@ -6,10 +6,13 @@ import math
 import threading
 
 import gin
+import numpy as np
 import pytest
 
 from asm_tf.errors import UserError
 from asm_tf.experiments.cells import run_cells
+from asm_tf.experiments.statistics import label
+from asm_tf.experiments.theory.analysis import fits
 from launch import figure
 
 CELLS = [{'model': model, 'seed': seed} for seed in range(2) for model in 'ab']
@@ -97,15 +100,60 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     run_cells(tmp_path / 'file', CELLS, run)
 
 
+def smoke(name, out):
+  """The rows and the table of a figure's smoke preset."""
+  figure.run([f'gin/figures/{name}.gin'], preset='smoke', out=out)
+  return [json.loads(line) for line in (out / 'rows.jsonl').read_text().splitlines()], (
+      out / 'table.md').read_text()
+
+
+def assert_pictures(out, names):
+  assert {path.name for path in out.glob('*.png')} == {f'{name}.png' for name in names}
+  assert all(path.read_bytes().startswith(b'\x89PNG') for path in out.glob('*.png'))
+
+
 @pytest.mark.parametrize('name, column', [
     ('gradient_accuracy', 'cosine'), ('double_pendulum', 'log10_mean_norm'),
-    ('one_bounce', 'rms_error')])
+    ('one_bounce', 'rms_error'), ('theory', 'log_gradient_norm')])
 def test_smoke(name, column, tmp_path, capsys):
-  out = tmp_path / name
-  figure.run([f'gin/figures/{name}.gin'], preset='smoke', out=out)
-  table = (out / 'table.md').read_text()
+  rows, table = smoke(name, tmp_path)
   assert table in capsys.readouterr().out
-  rows = [json.loads(line) for line in (out / 'rows.jsonl').read_text().splitlines()]
   assert all(math.isfinite(row[column]) and row['command'] for row in rows)
   assert all(f'| {row["model"]} |' in table for row in rows)
-  assert (out / 'figure.png').read_bytes().startswith(b'\x89PNG')
+  assert_pictures(tmp_path, ['figure'])
+
+
+def test_smoke_of_the_attention(tmp_path):
+  rows, table = smoke('attention', tmp_path)
+  assert [row['layer'] for row in rows] == [1, 2]
+  for row in rows:
+    weights = np.array(row['map'])
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-4)
+    np.testing.assert_array_equal(weights, np.tril(weights))
+    np.testing.assert_allclose(
+        np.mean(row['shares_of_first_action']), weights[1:, 0].mean(), atol=1e-4)
+  assert table.count('\n') == 4
+  assert_pictures(tmp_path, ['figure'])
+
+
+@pytest.mark.parametrize('name, pictures', [
+    ('sample_efficiency', ['curves', 'profiles', 'systems']),
+    ('horizons', ['curves', 'profiles', 'systems', 'horizons']),
+    ('learned_reward', ['curves', 'profiles', 'systems']),
+    ('decision_transformer', ['curves', 'profiles', 'systems']),
+    ('double_pendulum_policies', ['curves', 'profiles', 'systems'])])
+def test_smoke_of_training_runs(name, pictures, tmp_path):
+  rows, table = smoke(name, tmp_path)
+  assert all(f'| {label(row)} |' in table for row in rows)
+  assert all(row['env_steps'][-1] >= row['num_env_steps'] for row in rows)
+  assert_pictures(tmp_path, pictures)
+
+
+def test_the_fits_of_the_theory_find_a_rate_and_an_exponent():
+  horizons = np.array([10, 20, 50, 100])
+  rate, by_rate, _, by_exponent = fits(horizons, 3 + 0.2 * horizons)
+  np.testing.assert_allclose([rate, by_rate], [0.2, 1], rtol=1e-9)
+  assert by_exponent < 0.95
+  _, by_rate, exponent, by_exponent = fits(horizons, 1 + 2.5 * np.log(horizons))
+  np.testing.assert_allclose([exponent, by_exponent], [2.5, 1], rtol=1e-9)
+  assert by_rate < 0.95

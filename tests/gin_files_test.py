@@ -10,6 +10,7 @@ import gin
 import pytest
 
 from asm_tf import configurables  # pylint: disable=unused-import; gin knows the names by it
+from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.decision_transformer_agent import DecisionTransformerAgent
 from asm_tf.agents.sac_agent import SacAgent
 from asm_tf.agents.sequence_search_agent import SequenceSearchAgent
@@ -38,7 +39,8 @@ SYSTEMS = {'myriad': 'CancerTreatment', 'credit_assignment': 'ToyCreditAssignmen
 MODELS = {'attention': SelfAttention, 'history_lstm': HistoryModel, 'lstm': LSTM,
           'history_transformer': HistoryModel, 'markov': Markov, 'rnn': RNN,
           'simulator': TrueDynamics, 'ssm': StateSpace, 'transformer': Transformer}
-BASELINES = {'sac': SacAgent, 'sac_tuned': SacAgent, 'odt': DecisionTransformerAgent,
+BASELINES = {'simulator_actions': AsmAgent, 'sac': SacAgent, 'sac_tuned': SacAgent,
+             'odt': DecisionTransformerAgent,
              'odt_overshot': DecisionTransformerAgent, 'cem': SequenceSearchAgent,
              'random_search': SequenceSearchAgent}
 CORES = {'history_lstm': LSTM, 'history_transformer': Transformer}
@@ -91,7 +93,8 @@ def test_configures_what_its_name_promises(file):
   assert is_paper == (not gin.config.get_bindings('make_asm_agent').get('normalize', True))
   if 'make_asm_agent' in str(gin.query_parameter('train.make_agent')):
     rate = gin.query_parameter('make_asm_agent.policy_learning_rate')
-    assert rate == (1e-4 if is_paper else 1e-3)
+    is_actions = file == 'gin/myriad_simulator_actions.gin'
+    assert rate == (1e-4 if is_paper else 1e-2 if is_actions else 1e-3)
   else:
     assert pathlib.Path(file).stem.removeprefix('myriad_') in BASELINES
   if promise(file):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from asm_tf.experiments.theory.run import ConstantActor, equation_2, random_equation_2
 from asm_tf.gradients.comparison import log_norm
 from asm_tf.gradients.jacobians import (
     action_jacobians, log_norms, log_policy_gradient_bound, log_policy_gradient_norms,
@@ -11,7 +12,6 @@ from asm_tf.gradients.policy_gradient import (
     open_loop_policy_gradient, roll_out, sequential_policy_gradient)
 from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
-from asm_tf.models.rnn import RNN
 from asm_tf.models.self_attention import SelfAttention
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.policies.squashed_gaussian import squash
@@ -52,18 +52,6 @@ class FeatureActor(tf.Module):
   def _features(self, state, t):
     phase = (tf.reduce_sum(state, -1) + tf.cast(t, tf.float64))[..., None]
     return tf.sin(self._rates * phase) / np.sqrt(self._rates.shape[0])
-
-
-class ConstantActor(tf.Module):
-  """a = tanh(theta) at theta = 0, where d a / d theta is the identity."""
-
-  def __init__(self, action_size):
-    super().__init__()
-    self.theta = tf.Variable(tf.zeros([action_size], tf.float64))
-
-  def __call__(self, state, t):
-    mean = tf.zeros_like(state[..., :1]) + self.theta
-    return mean, tf.zeros_like(mean)
 
 
 def wave(direction, states, t):
@@ -216,21 +204,6 @@ def test_bounds_are_the_papers_double_sum():
 # Corollary 1.1: through the RNN of Equation 2 the policy gradient can grow exponentially.
 
 
-def equation_2(recurrent, by_action, read_out):
-  """x_t = tanh(W_x x_{t-1}) + W_a a_{t-1}, s_t = W_o x_t: no bias, no time, x_0 = 0."""
-  (units, action_size), state_size = by_action.shape, read_out.shape[0]
-  model = RNN(Normalizer(state_size, H, enabled=False, dtype=tf.float64), state_size,
-              action_size, action_size, (units,), **F64)
-  for variable in model.trainable_variables:
-    variable.assign(tf.zeros_like(variable))
-  embedding, _, kernel, recurrent_kernel, *_, read_out_kernel, _ = model.trainable_variables
-  embedding.assign(np.eye(action_size + 1, action_size))
-  for variable, weights in ((kernel, by_action), (recurrent_kernel, recurrent),
-                            (read_out_kernel, read_out)):
-    variable.assign(weights.T)
-  return model
-
-
 def rnn_log_norms(model, action_size, direction, horizons):
   """log |grad J| of r = direction . s under zero actions, where tanh has its slope 1."""
   return log_policy_gradient_norms(
@@ -239,18 +212,14 @@ def rnn_log_norms(model, action_size, direction, horizons):
       tf.zeros([1, max(horizons), action_size], tf.float64), horizons).numpy()
 
 
-def random_equation_2(seed, radius):
-  """Random weights; those of W_x are positive, so that its largest eigenvalue is real."""
-  generator = np.random.default_rng(seed)
-  recurrent = generator.uniform(size=(4, 4))
-  recurrent *= radius / np.max(np.abs(np.linalg.eigvals(recurrent)))
-  return recurrent, generator.uniform(size=(4, M)), generator.uniform(size=(N, 4))
+def positive_rnn(seed, radius):
+  return equation_2(*random_equation_2(np.random.default_rng(seed), radius, N, M))
 
 
 @pytest.mark.parametrize('seed, radius', [(0, 1.1), (1, 1.5)])
 def test_corollary_1_1_grows_exponentially_beyond_a_spectral_radius_of_1(seed, radius):
   horizons = [25, 50, 75, 100]
-  logs = rnn_log_norms(equation_2(*random_equation_2(seed, radius)), M, np.ones(N), horizons)
+  logs = rnn_log_norms(positive_rnn(seed, radius), M, np.ones(N), horizons)
   slope, _ = np.polyfit(horizons, logs, 1)
   assert np.corrcoef(horizons, logs)[0, 1] ** 2 > 0.99
   np.testing.assert_allclose(slope, np.log(radius), rtol=0.15)  # a power of H besides
@@ -258,7 +227,7 @@ def test_corollary_1_1_grows_exponentially_beyond_a_spectral_radius_of_1(seed, r
 
 
 def test_corollary_1_1_below_a_spectral_radius_of_1_nothing_explodes():
-  logs = rnn_log_norms(equation_2(*random_equation_2(0, 0.8)), M, np.ones(N), [50, 100])
+  logs = rnn_log_norms(positive_rnn(0, 0.8), M, np.ones(N), [50, 100])
   np.testing.assert_allclose(logs[1] - logs[0], np.log(2), rtol=0.2)  # linear in H
 
 
@@ -329,7 +298,7 @@ def test_corollary_1_2_self_attention_grows_no_faster_than_the_cube_of_the_horiz
     # L_r = 1, L_pi <= 1, alpha^2 <= m
     constant = spectral_norm(weights['value']) * (1 + 4 * M * scores)
     assert np.all(logs <= np.log(constant * (horizons - 1)))
-  rnn = rnn_log_norms(equation_2(*random_equation_2(0, 1.1)), M, np.ones(N), [50, 100])
+  rnn = rnn_log_norms(positive_rnn(0, 1.1), M, np.ones(N), [50, 100])
   assert rnn[1] - rnn[0] > 3 * np.log(2)  # the contrast: faster than H^3
 
 

@@ -1,28 +1,26 @@
-"""A figure of the paper: run the cells that are missing, then table and picture."""
-
-from asm_tf.experiments.cells import run_cells
+"""A figure of the paper: run the cells that are missing, then table and pictures."""
 
 
-def figure(folder, preset, cells, run, table, draw, models, command=None):
+def figure(folder, preset, cells, run_cells, table, draw, command=None):
   """Runs an experiment and analyses what is there.
 
   Args:
     folder: of the experiment.
     preset: 'smoke', 'quick' or 'paper': how much to run.
     cells: function (preset) -> list of cells.
-    run: function (cell, models) -> list of rows.
+    run_cells: function (folder, cells, command) -> rows, that runs what is missing:
+      `run_cells` in this process, or `run_sweep` for cells that are training runs.
     table: function (rows) -> Markdown.
-    draw: function (rows) -> matplotlib `Figure`.
-    models: {name: class of `SequenceModel`}.
+    draw: function (rows) -> {name: matplotlib `Figure`}.
     command: the command line that asks for it, kept in the rows.
 
   Returns:
-    Rows, Markdown table, `Figure`.
+    Rows, Markdown table, {name: `Figure`}.
 
   Raises:
     UserError: for a folder that cannot be written or holds another configuration.
   """
-  rows = run_cells(folder, cells(preset), lambda cell: run(cell, models), command)
+  rows = run_cells(folder=folder, cells=cells(preset), command=command)
   return rows, table(rows), draw(rows)
 
 

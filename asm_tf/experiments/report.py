@@ -36,7 +36,7 @@ def tables(rows):
 
 
 def pictures(rows):
-  """{name: `Figure`}: interquartile means against steps and against H, and profiles.
+  """{name: `Figure`}: interquartile means against steps and H, profiles, and each system.
 
   Args:
     rows: of `training_runs`; none has to be on a system with a stored optimum.
@@ -56,8 +56,10 @@ def pictures(rows):
       shares = run_statistics.performance_profiles(matrices, thresholds)
       profiles[f'H = {horizon}'] = {model: (thresholds, *band) for model, band in shares.items()}
   title = f'{sample_size(rows)}: interquartile mean and 95 % interval'
-  drawn = {'curves': draw_with_intervals(
-      curves, 'environment steps', ylabel, title, reference=reference, lowest=_LOWEST[value])}
+  drawn = {'systems': _draw_systems(rows)}
+  if curves:
+    drawn['curves'] = draw_with_intervals(
+        curves, 'environment steps', ylabel, title, reference=reference, lowest=_LOWEST[value])
   if profiles:
     drawn['profiles'] = draw_with_intervals(
         profiles, 'score', 'share of runs above', f'{sample_size(rows)}: performance profile')
@@ -66,6 +68,30 @@ def pictures(rows):
         {'': {model: tuple(zip(*points)) for model, points in by_h.items()}}, 'horizon H (steps)',
         ylabel, title, x_ticks=sorted(by_horizon(rows)), reference=reference, lowest=_LOWEST[value])
   return drawn
+
+
+def _draw_systems(rows):
+  """A panel a system: the median over seeds and their range, against H or against steps."""
+  value, ylabel, reference = measure(rows)
+  horizons = sorted({row['horizon'] for row in rows})
+  panels = {}
+  for row in rows:
+    lines = panels.setdefault(row['system'], {}).setdefault(run_statistics.label(row), {})
+    points = (zip(row['env_steps'], row[value]) if len(horizons) == 1
+              else [(row['horizon'], row[value][-1])])
+    for x, y in points:
+      lines.setdefault(x, []).append(y)
+  panels = {
+      system: {model: tuple(zip(*((x, statistics.median(points[x]), min(points[x]), max(points[x]))
+                                  for x in sorted(points)))) for model, points in lines.items()}
+      for system, lines in panels.items()}
+  seeds = len({row['seed'] for row in rows})
+  against = ({'xlabel': 'environment steps'} if len(horizons) == 1 else
+             {'xlabel': 'horizon H (steps)', 'x_ticks': horizons})
+  return draw_with_intervals(
+      panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
+      title=f'{"H = %d: " % horizons[0] if len(horizons) == 1 else ""}median and range of {seeds} '
+            f'seed{"s" * (seeds > 1)}', reference=reference, **against)
 
 
 def measure(rows):

@@ -15,8 +15,6 @@ from asm_tf.errors import UserError, require_at_least
 from asm_tf.experiments import training_runs
 from asm_tf.training.run_folder import json_line, write_atomically
 
-_REPOSITORY = pathlib.Path(__file__).parents[2]
-
 
 class FailedRuns(Exception):
   """Runs that failed at every attempt; the others are finished and kept."""
@@ -92,7 +90,7 @@ def _train(runs, cells, cpus, gpus, retries, address):
         num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
     environment = {'TF_NUM_INTRAOP_THREADS': str(cpus)}
     waiting = {task.remote([sys.executable, *training_runs.arguments(runs, cell)],
-                           str(training_runs.folder_of(runs, cell)), str(_REPOSITORY),
+                           str(training_runs.folder_of(runs, cell)), str(training_runs.REPOSITORY),
                            environment): cell for cell in cells}
     while waiting:
       (ended,), _ = ray.wait(list(waiting))

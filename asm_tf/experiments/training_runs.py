@@ -13,12 +13,16 @@ Its run folder is named after all of it but num_env_steps: a longer run is the s
 trained on, and a shorter one a part of it.
 """
 
+import inspect
 import itertools
 import json
 import pathlib
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, require_at_least
+from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
 
 _CURVES = ('env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')
 # What launch.main's configurations call the fields of a cell.
@@ -35,7 +39,18 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
     num_env_steps: environment steps of every run.
     num_seeds: seeds 0, 1, ..
     variations: {gin binding: list of values}; every combination is run.
+
+  Raises:
+    UserError: for a model or a system that does not exist, and numbers below 1.
   """
+  require_at_least(1, num_env_steps=num_env_steps, num_seeds=num_seeds)
+  for system in systems:
+    if system not in SYSTEMS:
+      raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}.')
+  for file in (gin_file(part) for model in models for part in model.split('+')):
+    if not (REPOSITORY / file).is_file():
+      raise UserError(f'{file} does not exist: name models by files of gin/, such as '
+                      'myriad_lstm.')
   variations = variations or {}
   combinations = [
       ' '.join(f'{name}={value}' for name, value in zip(variations, values))
@@ -45,6 +60,26 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
        'seed': seed, 'variation': variation}
       for seed in range(num_seeds) for system in systems for horizon in horizons
       for model in models for variation in combinations]
+
+
+def preset_cells(preset, smoke, quick, paper):
+  """The grid of a figure of training runs.
+
+  Args:
+    preset: 'smoke', 'quick' or 'paper'.
+    smoke: dict of the arguments of `training_cells`, as the next two.
+    quick: dict.
+    paper: dict.
+
+  Raises:
+    UserError: for a grid with other names, and as `training_cells` does.
+  """
+  grid = {'smoke': smoke, 'quick': quick, 'paper': paper}[preset]
+  names = inspect.signature(training_cells).parameters
+  unknown = [name for name in grid if name not in names]
+  if unknown:
+    raise UserError(f'the {preset} preset has {unknown[0]}: a grid has {", ".join(names)}.')
+  return training_cells(**grid)
 
 
 def folder_of(root, cell):
@@ -58,9 +93,15 @@ def arguments(root, cell):
   """The arguments of Python that train a cell, or go on with it."""
   bindings = [f'SYSTEM=@{cell["system"]}', f'HORIZON={cell["horizon"]}',
               f'NUM_ENV_STEPS={cell["num_env_steps"]}', *cell['variation'].split()]
-  return ['-m', 'launch.main', *(f'--gin_file=gin/{part}.gin' for part in cell['model'].split('+')),
+  return ['-m', 'launch.main',
+          *(f'--gin_file={gin_file(part)}' for part in cell['model'].split('+')),
           *(f'--gin_bindings={binding}' for binding in bindings), f'--seed={cell["seed"]}',
           f'--root_dir={folder_of(root, cell)}', '--resume']
+
+
+def gin_file(name):
+  """The gin file that a part of a model's name stands for."""
+  return f'gin/{name}.gin'
 
 
 def is_finished(root, cell):

@@ -38,7 +38,7 @@ def draw(rows):
   axes[0].legend(frameon=False)
   for axis, horizon in zip(axes[1:], shown):
     axis.set(xlabel='first action', ylabel='return', title=f'H = {horizon} (seed 0)')
-  return figure
+  return {'figure': figure}
 
 
 def _log10_mean_norm(rows):

@@ -48,7 +48,7 @@ def draw(rows):
       f'(median and range, up to {seeds} seeds)'))
   error.set(yscale='log', ylabel='relative error', xlabel='horizon H (steps)')
   error.legend(frameon=False)
-  return figure
+  return {'figure': figure}
 
 
 def _draw_line(axis, cells, key, horizons, color, **style):

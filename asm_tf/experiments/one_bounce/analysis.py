@@ -31,4 +31,4 @@ def draw(rows):
     axis.set(ylabel='final reward', title=f'One bounce, H = {horizon} (seed 0)')
   axes[-1].set(xlabel='initial action')
   axes[0].legend(frameon=False, ncols=3)
-  return figure
+  return {'figure': figure}

@@ -1,0 +1,35 @@
+"""Figure 9 from its rows: attention maps, and how much of them is on the first action."""
+
+import numpy as np
+
+from asm_tf.plots.style import new_figure
+
+
+def table(rows):
+  """A Markdown table: the share of each head's attention on the first action."""
+  heads = len(rows[0]['shares_of_first_action'])
+  lines = ['| seed | layer | ' + ' | '.join(f'head {i + 1}' for i in range(heads))
+           + ' | looking everywhere alike |', '|---' * (heads + 3) + '|']
+  for row in rows:
+    uniform = np.mean(1 / np.arange(2, len(row['map']) + 1))
+    shares = ' | '.join(f'{share:.3f}' for share in row['shares_of_first_action'])
+    lines.append(f'| {row["seed"]} | {row["layer"]} | {shares} | {uniform:.3f} |')
+  return '\n'.join(lines)
+
+
+def draw(rows):
+  """The maps of the first seed: a panel a layer, mean over its heads."""
+  layers = [row for row in rows if row['seed'] == rows[0]['seed']]
+  figure, axes = new_figure(len(layers), width=5.2, row_height=4.0)
+  for axis, row in zip(axes, layers):
+    axis.grid(False)
+    # The square root brings out what is small beside the weight 1 of the first prediction.
+    image = axis.imshow(np.sqrt(row['map']), cmap='Greys', vmin=0, vmax=1,
+                        interpolation='nearest', origin='upper')
+    axis.set(title=f'layer {row["layer"]}', ylabel='prediction of $s_{t+1}$, t')
+  axes[-1].set_xlabel('action $a_k$, k')
+  bar = figure.colorbar(image, ax=axes, label='attention weight', shrink=0.6)
+  bar.set_ticks(np.sqrt([0, 0.01, 0.1, 0.3, 1]), labels=['0', '0.01', '0.1', '0.3', '1'])
+  figure.suptitle(f'Toy credit assignment, H = {row["horizon"]}, after '
+                  f'{row["num_env_steps"]:,} environment steps', fontsize=10)
+  return {'figure': figure}

@@ -1,0 +1,42 @@
+"""One cell of Figure 9: the attention of a transformer trained online.
+
+On toy credit assignment the state that counts at the end is the first action, stored: a
+prediction of any later state has to look at it.
+"""
+
+import tensorflow as tf
+from tqdm import tqdm
+
+from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
+
+_NUM_TRAJECTORIES = 10
+
+
+def run(cell, make_agent, make_trainer):
+  """The rows of one cell.
+
+  Args:
+    cell: dict of horizon, num_env_steps, warmup_steps and seed.
+    make_agent: see `Trainer`; its world model is a `Transformer`.
+    make_trainer: class of `Trainer`.
+
+  Returns:
+    A row a layer: the share of its attention that each head gives to the first action, mean
+    over the predictions from the second on; and the map [H, H], mean over heads. Both are
+    means over trajectories drawn from the replay.
+  """
+  tf.keras.utils.set_random_seed(cell['seed'])
+  trainer = make_trainer(ToyCreditAssignment(cell['horizon']), make_agent=make_agent,
+                         seed=cell['seed'], warmup_steps=cell['warmup_steps'])
+  with tqdm(total=cell['num_env_steps'], unit='step', dynamic_ncols=True) as bar:
+    while trainer.env_steps < cell['num_env_steps'] or not trainer.is_between_episodes:
+      trainer.iterate()
+      bar.update(trainer.env_steps - bar.n)
+  episodes, _ = trainer.replay.get_next(_NUM_TRAJECTORIES)
+  states, actions = episodes.observation[..., :-1], episodes.action[:, :-1]
+  maps = trainer.agent.world_model.attention_maps(states[:, 0], actions)
+  by_layer = tf.reduce_mean(maps, 1).numpy()  # [layers, heads, H, H]
+  return [{'layer': i + 1,
+           'shares_of_first_action': layer[:, 1:, 0].mean(1).tolist(),
+           'map': layer.mean(0).round(5).tolist(),
+           'model_loss': trainer.losses()['model_loss']} for i, layer in enumerate(by_layer)]

@@ -1,0 +1,36 @@
+"""A policy that is nothing but a sequence of actions: what a user would optimise first."""
+
+import math
+
+import tensorflow as tf
+
+from asm_tf.errors import require_positive
+
+
+class ActionSequence(tf.keras.Model):
+  """mu_t and log sigma_t, free parameters of every step; the state is not looked at."""
+
+  def __init__(self, normalizer, state_size, action_size, initial_std=0.1, dtype='float32'):
+    """Builds the sequence, with means of 0.
+
+    Args:
+      normalizer: `Normalizer`; its horizon is the length.
+      state_size: not used.
+      action_size: m.
+      initial_std: sigma before training.
+      dtype: 'float32' or 'float64'.
+    """
+    del state_size
+    require_positive(initial_std=initial_std)
+    super().__init__(name='actor', dtype=dtype)
+    shape = [normalizer.horizon, action_size]
+    self._mean = self.add_weight('mean', shape, initializer='zeros')
+    self._log_std = self.add_weight(
+        'log_std', shape, initializer=tf.keras.initializers.Constant(math.log(initial_std)))
+
+  def call(self, state, t):
+    """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
+    # Drivers ask for an action at the last step too, and throw it away.
+    t = tf.minimum(tf.cast(t, tf.int32), self._mean.shape[0] - 1)
+    t = tf.broadcast_to(t, tf.shape(state)[:-1])
+    return tf.gather(self._mean, t), tf.gather(self._log_std, t)

@@ -1,0 +1,199 @@
+"""Sweeps and reports: every cell once, whatever is killed; the same table every time."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from rliable import metrics
+
+from asm_tf.errors import UserError
+from asm_tf.experiments import report, statistics, training_runs
+from asm_tf.experiments.sweep import FailedRuns, run_sweep
+from asm_tf.experiments.training_runs import preset_cells, training_cells
+from launch import report as launch_report
+
+REPOSITORY = pathlib.Path(__file__).parents[1]
+GRID = dict(models=['myriad_random_search'], systems=['CancerTreatment'], horizons=[20],
+            num_env_steps=60, num_seeds=1)
+
+
+def row(model='lstm', system='Harvest', horizon=20, seed=0, scores=(0.0, 1.0), variation=''):
+  steps = list(range(len(scores)))
+  return {'model': f'myriad_{model}', 'system': system, 'horizon': horizon, 'seed': seed,
+          'variation': variation, 'env_steps': steps, 'updates': steps, 'wall_seconds': steps,
+          'return': list(scores), 'normalised_score': list(scores)}
+
+
+# The grid.
+
+
+def test_a_grid_has_every_combination_once():
+  cells = training_cells(['myriad_lstm', 'myriad_sac'], ['Harvest', 'Bacteria'], [20, 50], 100, 2,
+                         {'LEARNING_RATE': [0.1, 0.2], 'ENTROPY': [1]})
+  assert len({training_runs.folder_of('', cell) for cell in cells}) == len(cells) == 2 ** 5
+  assert {cell['variation'] for cell in cells} == {
+      'LEARNING_RATE=0.1 ENTROPY=1', 'LEARNING_RATE=0.2 ENTROPY=1'}
+  assert [cell['seed'] for cell in cells] == 16 * [0] + 16 * [1]
+
+
+def test_the_arguments_are_those_of_launch_main():
+  cell, = training_cells(['credit_assignment_lstm+agents/learned_reward'],
+                         ['ToyCreditAssignment'], [30], 100, 1, {'LEARNING_RATE': [0.1]})
+  folder = ('runs/credit_assignment_lstm+agents.learned_reward-ToyCreditAssignment-30-'
+            'LEARNING_RATE=0.1-0')
+  assert training_runs.arguments('runs', cell) == [
+      '-m', 'launch.main', '--gin_file=gin/credit_assignment_lstm.gin',
+      '--gin_file=gin/agents/learned_reward.gin', '--gin_bindings=SYSTEM=@ToyCreditAssignment',
+      '--gin_bindings=HORIZON=30', '--gin_bindings=NUM_ENV_STEPS=100',
+      '--gin_bindings=LEARNING_RATE=0.1', '--seed=0', f'--root_dir={folder}', '--resume']
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'systems': ['Harvset']}, "no system 'Harvset'"), ({'num_seeds': 0}, 'num_seeds'),
+    ({'models': ['lstm']}, 'gin/lstm.gin does not exist'), ({'seeds': 3}, 'preset has seeds')])
+def test_a_grid_that_cannot_be_run_is_refused(change, message):
+  with pytest.raises(UserError, match=message):
+    preset_cells('quick', smoke={}, quick=GRID | change, paper={})
+
+
+# Sweeps: real runs, of a baseline that has nothing to compile.
+
+
+@pytest.fixture(scope='module')
+def swept(tmp_path_factory):
+  """A sweep of two runs and a third that cannot start."""
+  folder = tmp_path_factory.mktemp('sweep')
+  cells = training_cells(**GRID | {'num_seeds': 2})
+  wrong = cells[1] | {'variation': 'NO_SUCH_MACRO=1'}
+  with pytest.raises(FailedRuns) as failed:
+    run_sweep(folder, [cells[0], wrong, cells[1]])
+  return folder, cells, str(failed.value)
+
+
+def test_a_failed_run_is_reported_and_the_others_are_kept(swept):
+  folder, cells, failure = swept
+  assert failure.startswith('myriad_random_search-CancerTreatment-20-NO_SUCH_MACRO=1-1: exit code')
+  assert 'sets a macro that no gin file uses' in failure and '\n' not in failure
+  rows = [json.loads(line) for line in (folder / 'results.jsonl').read_text().splitlines()]
+  assert [found['seed'] for found in rows] == [0, 1]
+  for found, cell in zip(rows, cells):
+    assert found.items() >= cell.items()
+    assert found['env_steps'] == [0, 60] and found['command'].startswith('python -m launch.main')
+    assert found['versions']['tensorflow'] and len(found['normalised_score']) == 2
+
+
+def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept):
+  folder, cells, _ = swept
+  before = {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')}
+  rows = run_sweep(folder, cells)
+  assert {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')} == before
+  longer = cells[0] | {'num_env_steps': 100}
+  assert not training_runs.is_finished(folder / 'runs', longer)
+  extended, = run_sweep(folder, [longer])
+  assert extended['env_steps'][-1] == 100 and extended['return'][:2] == rows[0]['return']
+  assert training_runs.row_of_cell(folder / 'runs', cells[0])['env_steps'] == [0, 60]
+
+
+def test_a_report_is_the_same_twice(swept, tmp_path, capsys):
+  folder, _, _ = swept
+  for name in 'ab':
+    launch_report.run(folder, tmp_path / name)
+  table = (tmp_path / 'a' / 'table.md').read_text()
+  assert table == (tmp_path / 'b' / 'table.md').read_text() and '| random_search |' in table
+  assert table in capsys.readouterr().out
+  assert (tmp_path / 'a' / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
+  command = [sys.executable, '-m', 'launch.sweep', '--gin_file=gin/sweeps/smoke.gin',
+             "--gin_bindings=training_cells.models=('myriad_random_search',)",
+             '--gin_bindings=training_cells.num_seeds=3', '--gin_bindings=run_sweep.cpus_per_run=2',
+             f'--out={tmp_path}']
+  results = tmp_path / 'results.jsonl'
+  with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL) as sweep:
+    until = time.monotonic() + 120
+    while not (results.exists() and results.read_text()) and time.monotonic() < until:
+      time.sleep(0.1)
+    sweep.send_signal(signal.SIGKILL)
+  finished = {path.parent: path.stat().st_mtime_ns for path in tmp_path.rglob('summary.json')}
+  assert 1 <= len(finished) < 3
+  done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
+                        check=False)
+  assert done.returncode == 0, done.stderr
+  assert len(results.read_text().splitlines()) == 3
+  assert all((folder / 'summary.json').stat().st_mtime_ns == then
+             for folder, then in finished.items())
+  assert '| random_search |' in done.stdout
+
+
+# Reports.
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+  with pytest.raises(UserError, match='holds no run'):
+    report.read_runs(tmp_path)
+  (tmp_path / 'run.json').write_text('{')
+  with pytest.raises(UserError, match='no run that can be read'):
+    report.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    ([], 'FOLDER is missing'), (['a', 'b'], "unexpected argument 'b'"),
+    (['/no/such/folder'], 'is not a folder')])
+def test_bad_arguments_of_the_report_are_one_line(arguments, message):
+  done = subprocess.run([sys.executable, '-m', 'launch.report', *arguments], cwd=REPOSITORY,
+                        capture_output=True, text=True, check=False,
+                        env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
+  assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_a_model_counts_with_the_systems_that_all_share_and_its_common_seeds():
+  rows = [row('lstm', 'Harvest', seed=0), row('lstm', 'Harvest', seed=1, scores=(2.0, 3.0)),
+          row('lstm', 'Bacteria', seed=0), row('sac', 'Harvest', seed=4, scores=(5.0, 6.0, 7.0))]
+  matrices, systems, steps = statistics.score_matrices(rows)
+  assert systems == ['Harvest'] and list(steps) == [0, 1]
+  np.testing.assert_array_equal(matrices['lstm'], [[[0, 1]], [[2, 3]]])
+  np.testing.assert_array_equal(matrices['sac'], [[[5, 6]]])
+  matrices, systems, _ = statistics.score_matrices(rows[:3])
+  assert systems == ['Harvest', 'Bacteria'] and matrices['lstm'].shape == (1, 2, 2)
+
+
+def test_the_interquartile_mean_is_rliables_at_every_step():
+  scores = np.random.default_rng(0).normal(size=(5, 3, 4))
+  (means, low, high), = statistics.interquartile_means({'a': scores}).values()
+  np.testing.assert_allclose(
+      means, [metrics.aggregate_iqm(scores[..., t]) for t in range(4)], rtol=1e-12)
+  assert np.all(low < means) and np.all(means < high)
+
+
+def test_profiles_and_probabilities():
+  scores = {'a': np.array([[[0.5], [0.7]]]), 'b': np.array([[[0.1], [0.7]]])}
+  shares = statistics.performance_profiles(scores, np.array([0.0, 0.6, 0.9]))
+  np.testing.assert_array_equal(shares['a'][0], [1, 0.5, 0])
+  a, b = (scores[name][..., 0] for name in 'ab')
+  assert statistics.probability_of_improvement(a, b) == 0.75  # better, and a tie
+
+
+def test_a_table_has_a_line_a_model_and_a_column_a_system():
+  rows = [row('lstm', 'Harvest', seed=seed, scores=(0.0, score)) for seed, score in
+          enumerate((0.25, 0.5, 1.0))] + [row('lstm', 'Bacteria'), row('sac', 'Harvest'),
+                                          row('sac', 'Harvest', variation='X=1')]
+  head, _, *lines = [line for line in report.tables(rows).splitlines() if line.startswith('|')]
+  assert head.startswith('| model | Harvest | Bacteria | IQM')
+  assert lines[0].startswith('| lstm | 0.500 (0.250 to 1.000) | 1.000 |')
+  assert lines[1].startswith('| sac | 1.000 |  |') and lines[2].startswith('| sac (X=1) |')
+  assert all(line.count('|') == head.count('|') for line in lines)
+  assert report.tables(rows + [row(horizon=50)]).count('| model |') == 2
+
+
+def test_systems_without_an_optimum_are_reported_by_their_returns():
+  rows = [row() | {'normalised_score': [None, None], 'return': [3.0, 4.0]}]
+  assert '| lstm | 4.000 |' in report.tables(rows)
+  assert 'profiles' not in report.pictures(rows)
