@@ -25,7 +25,6 @@ from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
-from benchmarks.myriad_table import read_rows
 
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
 HORIZONS = (20, 100, 500, 2000)
@@ -54,7 +53,7 @@ def main():
   for model in given.models:
     if model not in MODELS:
       raise UserError(f'--models has {model!r}: give some of {", ".join(MODELS)}.')
-  rows = {_key(row): row for row in read_rows(out)}
+  rows = {_key(row): row for row in _read_rows(out)}
   if not given.rows:
     out.parent.mkdir(parents=True, exist_ok=True)
     command_line.require_writable('out', out)
@@ -240,6 +239,10 @@ def _model_update_flop(model, horizon, agent):
 
 def _peak_gib():
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _read_rows(path):
+  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _key(row):

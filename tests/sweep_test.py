@@ -88,6 +88,19 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(swept):
     assert found['versions']['tensorflow'] and len(found['normalised_score']) == 2
 
 
+def test_ray_is_not_reached_from_elsewhere():
+  code = ('from asm_tf.experiments import sweep; ray = sweep._start_ray(None); '
+          'print([node["NodeManagerAddress"] for node in ray.nodes()])')
+  done = subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, capture_output=True,
+                        text=True, check=True)
+  assert done.stdout.strip() == "['127.0.0.1']"
+
+
+def test_an_address_without_a_cluster_is_refused():
+  with pytest.raises(UserError, match='no Ray cluster'):
+    run_sweep('/tmp/no_such_sweep', training_cells(**GRID), address='127.0.0.1:1')
+
+
 def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept):
   folder, cells, _ = swept
   before = {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')}
@@ -118,13 +131,13 @@ def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
   results = tmp_path / 'results.jsonl'
   with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL,
                         stderr=subprocess.DEVNULL) as sweep:
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while not (results.exists() and results.read_text()) and time.monotonic() < until:
       time.sleep(0.1)
     sweep.send_signal(signal.SIGKILL)
   finished = {path.parent: path.stat().st_mtime_ns for path in tmp_path.rglob('summary.json')}
   assert 1 <= len(finished) < 3
-  done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
+  done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600,
                         check=False)
   assert done.returncode == 0, done.stderr
   assert len(results.read_text().splitlines()) == 3

@@ -124,9 +124,11 @@ def _table(rows, horizon):
   best = max(means, key=lambda model: means[model][0][-1], default=None)
   steps = sorted({row['env_steps'][-1] for row in rows})
   lines = [f'H = {horizon}, after {" or ".join(f"{n:,}" for n in steps)} environment steps: median '
-           f'over seeds (lowest to highest). {ylabel} over the {len(shared)} systems that all '
-           'models ran on, 95 % interval; P: probability that a run is better than one of '
-           f'{best}.' if best else f'H = {horizon}', '']
+           'over seeds (lowest to highest).']
+  if best:
+    lines[0] += (f' {ylabel} over {", ".join(shared)}, 95 % interval; P: probability that a run '
+                 f'is better than one of {best}.')
+  lines.append('')
   lines += ['| model | ' + ' | '.join(systems) + ' | IQM | P | seeds | minutes a run |',
             '|---' * (len(systems) + 5) + '|']
   for model in dict.fromkeys(map(run_statistics.label, rows)):
@@ -136,7 +138,9 @@ def _table(rows, horizon):
     aggregate = improvement = ''
     if model in means:
       middle, low, high = (part[-1] for part in means[model])
-      aggregate = f'{middle:.3f} ({low:.3f} to {high:.3f})'
+      aggregate = f'{middle:.3f}'
+      if len(matrices[model]) > 1:  # one seed has no spread
+        aggregate += f' ({low:.3f} to {high:.3f})'
       if model != best:
         improvement = '{:.2f}'.format(run_statistics.probability_of_improvement(
             matrices[model][..., 0], matrices[best][..., 0]))

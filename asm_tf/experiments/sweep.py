@@ -7,6 +7,7 @@ sweep's folder lie on a file system that all of its hosts share.
 
 import os
 import pathlib
+import socket
 import sys
 
 from tqdm import tqdm
@@ -75,16 +76,7 @@ def _write_results(folder, runs, cells):
 
 def _train(runs, cells, cpus, gpus, retries, address):
   """Yields each cell as it ends, with None or the last line of what went wrong."""
-  import ray  # pylint: disable=import-outside-toplevel; takes a second, for sweeps alone
-
-  # Neither this process nor its children may look for Ray's usage-statistics server.
-  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
-  here = {} if address else {'include_dashboard': False, '_node_ip_address': '127.0.0.1'}
-  try:
-    ray.init(address=address, logging_level='ERROR', log_to_driver=False, **here)
-  except ConnectionError as error:
-    raise UserError(f'no Ray cluster at {address!r}: start one with `ray start --head`, or leave '
-                    'the address out.') from error
+  ray = _start_ray(address)
   try:
     task = ray.remote(_task()).options(
         num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
@@ -104,6 +96,24 @@ def _train(runs, cells, cpus, gpus, retries, address):
       yield cell, failure
   finally:
     ray.shutdown()
+
+
+def _start_ray(address):
+  """The module ray, connected to the cluster at `address` or to one of this machine alone."""
+  os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+  if not address:  # Ray would listen on every interface, even when it is given 127.0.0.1
+    os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
+  import ray  # pylint: disable=import-outside-toplevel; takes a second, and reads what is above
+  try:
+    if address and ':' in address:  # Ray itself would try for a quarter of an hour
+      host, port = address.removeprefix('ray://').rsplit(':', 1)
+      socket.create_connection((host, int(port)), timeout=5).close()
+    ray.init(address=address, include_dashboard=None if address else False,
+             logging_level='ERROR', log_to_driver=False)
+  except (OSError, ValueError) as error:
+    raise UserError(f'no Ray cluster at {address!r}: start one with `ray start --head`, or leave '
+                    'the address out.') from error
+  return ray
 
 
 def _task():
