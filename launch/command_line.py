@@ -14,10 +14,13 @@ import warnings
 
 from absl import app, flags, logging
 import gin
+from gin import config_parser
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up notices
 
 from asm_tf.errors import UserError  # pylint: disable=wrong-import-position
+
+REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
 
 def run(main, *names):
@@ -31,9 +34,24 @@ def run(main, *names):
   app.run(lambda argv: sys.exit(_guarded(main, argv[1:], names)), flags_parser=_parse)
 
 
-def parse_gin(files, bindings):
+def define_gin_flags(what):
+  """The flags of a command that is configured by gin."""
+  flags.DEFINE_multi_string('gin_file', None, f'{what}; may be repeated.', required=True)
+  flags.DEFINE_multi_string(
+      'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
+  define_allow_gin_imports()
+
+
+def define_allow_gin_imports():
+  flags.DEFINE_bool('allow_gin_imports', False,
+                    'Let gin files that are not in gin/ here import Python modules, which run.')
+
+
+def parse_gin(files, bindings, allow_imports=False):
   """Reads gin files, then bindings; what is wrong with them is the user's input."""
-  gin.add_config_file_search_path(str(pathlib.Path(__file__).parents[1]))
+  gin.add_config_file_search_path(str(REPOSITORY))
+  if not allow_imports:
+    with_gin_errors(lambda: [_refuse_imports(file) for file in files])
   with_gin_errors(lambda: gin.parse_config_files_and_bindings(
       files, None, finalize_config=False))
   macros = set(_macros())
@@ -49,6 +67,32 @@ def require_files(flag, files):
   for file in files:
     if not os.path.isfile(file):
       raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
+
+
+def _refuse_imports(file):
+  """Raises `UserError` if a file from elsewhere, or one that it includes, imports a module."""
+  paths = [pathlib.Path(folder) / file for folder in ('.', REPOSITORY)]
+  path = next((path.resolve() for path in paths if path.is_file()), None)
+  if path is None:
+    return  # gin says so itself
+  with path.open() as lines:
+    for statement in config_parser.ConfigParser(lines, _Names()):
+      if isinstance(statement, config_parser.IncludeStatement):
+        _refuse_imports(statement.filename)
+      is_import = isinstance(statement, config_parser.ImportStatement)
+      if is_import and not path.is_relative_to(REPOSITORY / 'gin'):
+        raise UserError(f'{path} imports {statement.module}, which runs its code: read it, then '
+                        'give --allow_gin_imports if you trust it.')
+
+
+class _Names(config_parser.ParserDelegate):
+  """Reads references and macros by their names alone."""
+
+  def configurable_reference(self, scoped_name, evaluate):
+    return scoped_name
+
+  def macro(self, scoped_name):
+    return scoped_name
 
 
 def command(module):

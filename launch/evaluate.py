@@ -12,18 +12,20 @@ import gin
 
 from asm_tf.errors import UserError
 
+
 def define_flags():
   flags.DEFINE_string(
       'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
   flags.DEFINE_string(
       'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
+  command_line.define_allow_gin_imports()
 
 
 def main():
-  run(flags.FLAGS.run_dir, flags.FLAGS.plot)
+  run(flags.FLAGS.run_dir, flags.FLAGS.plot, flags.FLAGS.allow_gin_imports)
 
 
-def run(run_dir, plot=None):
+def run(run_dir, plot=None, allow_gin_imports=False):
   """Does what the flags of the same names ask for."""
   run_dir = pathlib.Path(run_dir)
   if not (run_dir / 'config.gin').is_file():
@@ -39,7 +41,7 @@ def run(run_dir, plot=None):
   from asm_tf.plots.trajectory import draw_trajectory
   from asm_tf.policies.saved_policy import SavedPolicy
   from asm_tf.training.evaluator import Evaluator
-  command_line.with_gin_errors(lambda: gin.parse_config_file(str(run_dir / 'config.gin')))
+  command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
   settings = gin.get_bindings(configurables.train)
   system = settings['system'](settings['horizon'])
   evaluation = Evaluator(

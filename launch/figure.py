@@ -16,9 +16,7 @@ PRESETS = ('smoke', 'quick', 'paper')
 
 
 def define_flags():
-  flags.DEFINE_multi_string(
-      'gin_file', None, 'Which figure: a file of gin/figures/; may be repeated.', required=True)
-  flags.DEFINE_multi_string('gin_bindings', [], 'Change to the configuration; may be repeated.')
+  command_line.define_gin_flags('Which figure: a file of gin/figures/')
   flags.DEFINE_enum('preset', 'quick', PRESETS,
                     'smoke: a minute or less; quick: an hour on two cores; paper: all of it.')
   flags.DEFINE_string('out', None, 'Folder of rows, table and picture '
@@ -27,10 +25,11 @@ def define_flags():
 
 def main():
   given = flags.FLAGS
-  run(given.gin_file, given.gin_bindings, given.preset, given.out)
+  run(given.gin_file, given.gin_bindings, given.preset, given.out,
+      given.allow_gin_imports)
 
 
-def run(gin_files, gin_bindings=(), preset='quick', out=None):
+def run(gin_files, gin_bindings=(), preset='quick', out=None, allow_gin_imports=False):
   """Does what the flags of the same names ask for."""
   command_line.require_files('gin_file', gin_files)
   out = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
@@ -38,7 +37,7 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None):
   from asm_tf.training.memory import keep_freed_memory
   from asm_tf.training.run_folder import json_line
   keep_freed_memory()
-  command_line.parse_gin(gin_files, gin_bindings)
+  command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
       folder=out, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))

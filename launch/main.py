@@ -16,11 +16,7 @@ from asm_tf.errors import UserError
 
 
 def define_flags():
-  flags.DEFINE_multi_string(
-      'gin_file', None, 'Configuration of the run, such as gin/myriad_lstm.gin; may be repeated.',
-      required=True)
-  flags.DEFINE_multi_string(
-      'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
+  command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin')
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
   flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0, upper_bound=2**32 - 1)
   flags.DEFINE_bool(
@@ -31,17 +27,19 @@ def define_flags():
 def main():
   given = flags.FLAGS
   return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume,
-             given.profile)
+             given.profile, given.allow_gin_imports)
 
 
-def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile=False):
+def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile=False,
+        allow_gin_imports=False):
   """Does what the flags of the same names ask for; returns the exit code."""
   command_line.require_files('gin_file', gin_files)
   if resume and not root_dir:
     raise UserError('--resume goes on with the run in --root_dir: give that folder too.')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.train import Stopped
-  command_line.parse_gin(gin_files, [*gin_bindings, f'train.seed = {seed}'])
+  command_line.parse_gin(
+      gin_files, [*gin_bindings, f'train.seed = {seed}'], allow_gin_imports)
   root_dir = root_dir or _default_root_dir(gin_files[0])
   asked = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
            'seed': seed, 'command': command_line.command('launch.main')}

@@ -16,9 +16,7 @@ from absl import flags
 
 
 def define_flags():
-  flags.DEFINE_multi_string(
-      'gin_file', None, 'Which sweep: a file of gin/sweeps/; may be repeated.', required=True)
-  flags.DEFINE_multi_string('gin_bindings', [], 'Change to the sweep; may be repeated.')
+  command_line.define_gin_flags('Which sweep: a file of gin/sweeps/')
   flags.DEFINE_string('out', None, 'Folder of the sweep (default: runs/sweeps/<gin file>).')
   flags.DEFINE_string('address', None, "Of a running Ray cluster, 'auto' for this machine's own; "
                                        'by default Ray is started here, for this sweep alone.')
@@ -26,16 +24,17 @@ def define_flags():
 
 def main():
   given = flags.FLAGS
-  return run(given.gin_file, given.gin_bindings, given.out, given.address)
+  return run(given.gin_file, given.gin_bindings, given.out, given.address,
+             given.allow_gin_imports)
 
 
-def run(gin_files, gin_bindings=(), out=None, address=None):
+def run(gin_files, gin_bindings=(), out=None, address=None, allow_gin_imports=False):
   """Does what the flags of the same names ask for; returns the exit code."""
   command_line.require_files('gin_file', gin_files)
   out = pathlib.Path(out or f'runs/sweeps/{pathlib.Path(gin_files[0]).stem}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.experiments.sweep import FailedRuns
-  command_line.parse_gin(gin_files, gin_bindings)
+  command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   cells = command_line.with_gin_errors(configurables.training_cells)
   try:
     command_line.with_gin_errors(

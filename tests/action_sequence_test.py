@@ -21,15 +21,19 @@ def sequence(seed=0):
   return actor
 
 
+def state(*shape):
+  return tf.random.normal(shape, dtype=tf.float64)
+
+
 def test_each_step_has_its_own_action_in_every_state():
   actor = sequence()
   means = actor.trainable_variables[0].numpy()
-  mean, log_std = actor(tf.random.normal([3, 1]), 2)
+  mean, log_std = actor(state(3, 1), 2)
   np.testing.assert_array_equal(mean, np.tile(means[2], [3, 1]))
   np.testing.assert_allclose(log_std, np.log(0.1))
-  np.testing.assert_array_equal(actor(tf.random.normal([3, H, 1]), tf.range(H))[0],
+  np.testing.assert_array_equal(actor(state(3, H, 1), tf.range(H))[0],
                                 np.tile(means, [3, 1, 1]))
-  np.testing.assert_array_equal(actor(tf.random.normal([2, 1]), tf.constant([0, H]))[0],
+  np.testing.assert_array_equal(actor(state(2, 1), tf.constant([0, H]))[0],
                                 means[[0, H - 1]])  # the driver's last question
 
 

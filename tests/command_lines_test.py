@@ -144,3 +144,41 @@ def test_importing_in_any_order_works_or_says_why(imports, expected):
   done = subprocess.run([sys.executable, '-c', imports], cwd=REPOSITORY, env=environment,
                         capture_output=True, text=True, timeout=100, check=False)
   assert expected in (done.stdout or done.stderr)
+
+
+# Configurations from somebody else.
+
+INNOCENT = "include 'gin/myriad_lstm.gin'\nmake_asm_agent.world_model = @LSTM\nHORIZON = 7\n"
+
+
+def test_an_import_in_a_gin_file_from_elsewhere_is_refused_before_anything_runs(tmp_path):
+  trap, marker = tmp_path / 'trap.py', tmp_path / 'ran'
+  trap.write_text(f'open({str(marker)!r}, "w").close()\n')
+  for text in ('import trap\n', 'from trap import anything\n'):
+    (tmp_path / 'inner.gin').write_text(text)
+    (tmp_path / 'outer.gin').write_text(f"{INNOCENT}include '{tmp_path / 'inner.gin'}'\n")
+    done = subprocess.run(
+        [sys.executable, '-m', 'launch.main', f'--gin_file={tmp_path / "outer.gin"}',
+         f'--root_dir={tmp_path / "run"}'], cwd=REPOSITORY, capture_output=True, text=True,
+        check=False, env=os.environ | {'PYTHONPATH': str(tmp_path)})
+    assert done.returncode == 2 and 'imports trap' in done.stderr
+    assert '--allow_gin_imports' in done.stderr and 'Traceback' not in done.stderr
+  assert not marker.exists() and not (tmp_path / 'run').exists()
+
+
+def test_a_run_folder_from_elsewhere_may_not_import_either(tmp_path):
+  (tmp_path / 'config.gin').write_text('import antigravity\n')
+  (tmp_path / 'summary.json').write_text('{}')
+  with pytest.raises(UserError, match='imports antigravity'):
+    evaluate.run(tmp_path)
+
+
+def test_gin_files_from_elsewhere_are_read_and_imports_can_be_allowed(tmp_path):
+  from asm_tf import configurables  # pylint: disable=import-outside-toplevel,unused-import
+  (tmp_path / 'a.gin').write_text(INNOCENT)
+  command_line.parse_gin([str(tmp_path / 'a.gin')], [])
+  assert gin.query_parameter('HORIZON/gin.macro.value') == 7
+  gin.clear_config()
+  (tmp_path / 'a.gin').write_text('import colorsys\n' + INNOCENT)
+  command_line.parse_gin([str(tmp_path / 'a.gin')], [], allow_imports=True)
+  assert gin.query_parameter('HORIZON/gin.macro.value') == 7
