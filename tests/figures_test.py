@@ -3,6 +3,9 @@
 import fcntl
 import json
 import math
+import pathlib
+import subprocess
+import sys
 import threading
 
 import gin
@@ -15,6 +18,7 @@ from asm_tf.experiments.statistics import label
 from asm_tf.experiments.theory.analysis import fits
 from launch import figure
 
+REPOSITORY = pathlib.Path(__file__).parents[1]
 CELLS = [{'model': model, 'seed': seed} for seed in range(2) for model in 'ab']
 
 
@@ -98,6 +102,17 @@ def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
   (tmp_path / 'file').write_text('')
   with pytest.raises(UserError, match='cannot write'):
     run_cells(tmp_path / 'file', CELLS, run)
+
+
+@pytest.mark.parametrize('arguments, message', [
+    (['--gin_file=gin/figures/no.gin'], 'does not exist'),
+    (['--gin_file=gin/figures/theory.gin', '--preset=huge'], 'preset'),
+    (['--gin_file=gin/figures/theory.gin', '--gin_bindings=HORIZON=3'], 'sets a macro'),
+    (['--gin_file=gin/figures/theory.gin', '--out=README.md/x'], 'cannot write')])
+def test_bad_input_is_one_line(arguments, message):
+  done = subprocess.run([sys.executable, '-m', 'launch.figure', *arguments], cwd=REPOSITORY,
+                        capture_output=True, text=True, check=False)
+  assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
 
 
 def smoke(name, out):

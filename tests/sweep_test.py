@@ -152,9 +152,11 @@ def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
 def test_a_folder_without_runs_is_refused(tmp_path):
   with pytest.raises(UserError, match='holds no run'):
     report.read_runs(tmp_path)
-  (tmp_path / 'run.json').write_text('{')
-  with pytest.raises(UserError, match='no run that can be read'):
-    report.read_runs(tmp_path)
+  (tmp_path / 'config.gin').write_text('HORIZON = 20\n')
+  for text in ('{', '{}'):
+    (tmp_path / 'run.json').write_text(text)
+    with pytest.raises(UserError, match='no run that can be read'):
+      report.read_runs(tmp_path)
 
 
 @pytest.mark.parametrize('arguments, message', [

@@ -91,8 +91,9 @@ def folder_of(root, cell):
 
 def arguments(root, cell):
   """The arguments of Python that train a cell, or go on with it."""
-  bindings = [f'SYSTEM=@{cell["system"]}', f'HORIZON={cell["horizon"]}',
-              f'NUM_ENV_STEPS={cell["num_env_steps"]}', *cell['variation'].split()]
+  values = cell | {'system': f'@{cell["system"]}'}
+  bindings = [*(f'{macro}={values[field]}' for field, macro in _MACROS.items()),
+              *cell['variation'].split()]
   return ['-m', 'launch.main',
           *(f'--gin_file={gin_file(part)}' for part in cell['model'].split('+')),
           *(f'--gin_bindings={binding}' for binding in bindings), f'--seed={cell["seed"]}',
@@ -137,18 +138,19 @@ def read_run(folder):
   try:
     config, asked = read_config(folder), json.loads((folder / 'run.json').read_text())
     rows = read_rows(folder)
-  except (OSError, ValueError) as error:
-    raise UserError(f'{folder} holds no run that can be read ({error}): give a folder of runs of '
-                    'launch.main.') from error
+    files, bindings = asked['gin_files'], asked['gin_bindings']
+    cell = {'model': '+'.join(file.removesuffix('.gin').split('gin/')[-1] for file in files),
+            'system': config['SYSTEM'].lstrip('@').split('.')[-1],
+            'horizon': int(config['HORIZON']),
+            'num_env_steps': int(config['NUM_ENV_STEPS']),
+            'seed': asked['seed'],
+            'variation': ' '.join(binding for binding in bindings
+                                  if binding.split('=')[0].strip() not in _MACROS.values())}
+    curves = {key: [row[key] for row in rows] for key in _CURVES}
+    origin = {'command': asked['command'], 'versions': asked['versions']}
+  except (OSError, ValueError, KeyError) as error:
+    raise UserError(f'{folder} holds no run that can be read ({type(error).__name__}: {error}): '
+                    'give a folder of runs of launch.main.') from error
   if not rows:
     raise UserError(f'the run in {folder} has no evaluation yet: wait for its first.')
-  variation = [binding for binding in asked['gin_bindings']
-               if binding.split('=')[0].strip() not in _MACROS.values()]
-  model = '+'.join(file.removesuffix('.gin').split('gin/')[-1] for file in asked['gin_files'])
-  return {'model': model,
-          'system': config['SYSTEM'].lstrip('@').split('.')[-1],
-          'horizon': int(config['HORIZON']),
-          'num_env_steps': int(config['NUM_ENV_STEPS']),
-          'seed': asked['seed'], 'variation': ' '.join(variation),
-          **{key: [row[key] for row in rows] for key in _CURVES},
-          'command': asked['command'], 'versions': asked['versions']}
+  return cell | curves | origin
