@@ -20,12 +20,12 @@ def table(rows):
 def draw(rows):
   """The maps of the first seed: a panel a layer, mean over its heads."""
   layers = [row for row in rows if row['seed'] == rows[0]['seed']]
-  figure, axes = new_figure(len(layers), width=5.2, row_height=4.0)
+  figure, axes = new_figure(len(layers), width=5.2, row_height=3.4)
   for axis, row in zip(axes, layers):
     axis.grid(False)
     # The square root brings out what is small beside the weight 1 of the first prediction.
     image = axis.imshow(np.sqrt(row['map']), cmap='Greys', vmin=0, vmax=1,
-                        interpolation='nearest', origin='upper')
+                        interpolation='nearest', aspect='auto')
     axis.set(title=f'layer {row["layer"]}', ylabel='prediction of $s_{t+1}$, t')
   axes[-1].set_xlabel('action $a_k$, k')
   bar = figure.colorbar(image, ax=axes, label='attention weight', shrink=0.6)
