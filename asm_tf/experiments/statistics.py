@@ -5,11 +5,14 @@ holds a model's; intervals are of 95 % from a bootstrap over seeds within each s
 from a fixed random state, so that the same rows give the same table.
 """
 
+import re
 import warnings
 
 import numpy as np
 
 _REPETITIONS = 2000
+# Tables have a column a system: gin/<system>_<model>.gin need not say it again.
+_OF_A_SYSTEM = re.compile('^(myriad|credit_assignment|one_bounce|double_pendulum)_')
 
 
 def score_matrices(rows, value='normalised_score'):
@@ -43,7 +46,7 @@ def score_matrices(rows, value='normalised_score'):
 
 def label(row):
   """What a table calls the model of a row: its gin files, and what else was bound."""
-  model = row['model'].removeprefix('myriad_')
+  model = _OF_A_SYSTEM.sub('', row['model']).replace('+agents/', ' + ')
   return f'{model} ({row["variation"]})' if row.get('variation') else model
 
 
