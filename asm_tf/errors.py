@@ -1,4 +1,4 @@
-"""The one exception that means "the user's input is at fault"."""
+"""The exceptions that `launch/` tells apart: the user's input is at fault, or runs failed."""
 
 import numbers
 
@@ -15,6 +15,10 @@ class UserError(Exception):
   def __init__(self, message):
     super().__init__(message)
     self.message = message
+
+
+class FailedRuns(Exception):
+  """Runs that failed at every attempt; the others are finished and kept. A line a run."""
 
 
 def require_at_least(least, **values):

@@ -18,7 +18,7 @@ from gin import config_parser
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up notices
 
-from asm_tf.errors import UserError  # pylint: disable=wrong-import-position
+from asm_tf.errors import FailedRuns, UserError  # pylint: disable=wrong-import-position
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -60,6 +60,16 @@ def parse_gin(files, bindings, allow_imports=False):
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
                     f'these have {", ".join(sorted(macros)) or "none"}.')
+
+
+def refuse_bindings_of_runs(bindings):
+  """Raises `UserError` for bindings that a sweep's runs, processes of their own, would not see."""
+  for binding in bindings:
+    name = binding.split('=')[0].strip()
+    if name.split('.')[0] not in ('training_cells', 'preset_cells', 'run_sweep', 'figure'):
+      raise UserError(f'--gin_bindings={name}=... would not reach the runs of the sweep: make it a '
+                      "variation, --gin_bindings=\"training_cells.variations={'" + name +
+                      "': (..,)}\".")
 
 
 def require_files(flag, files):
@@ -190,6 +200,13 @@ def _guarded(main, arguments, names):
   except UserError as error:
     _complain(error.message)
     return 2
+  except FailedRuns as failed:
+    print(f'error: these runs failed, the others are kept; the same command tries them again:\n'
+          f'{failed}', file=sys.stderr)
+    return 1
+  except KeyboardInterrupt:
+    _complain('interrupted; what was finished is kept, and the same command goes on.')
+    return 130
   except BrokenPipeError:  # the reader, `head` for example, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 1

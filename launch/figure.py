@@ -3,7 +3,8 @@
     python -m launch.figure --gin_file=gin/figures/gradient_accuracy.gin --preset=smoke
 
 Finished cells are kept and never run again; a killed command goes on where it was.
-Started twice with the same --out, two processes share the cells between them.
+Cells that are training runs are trained by Ray, as many at once as there are CPUs; of the other
+figures, two processes with the same --out share the cells between them.
 """
 
 import pathlib
@@ -11,6 +12,7 @@ import pathlib
 from launch import command_line
 
 from absl import flags
+import gin
 
 PRESETS = ('smoke', 'quick', 'paper')
 
@@ -18,7 +20,8 @@ PRESETS = ('smoke', 'quick', 'paper')
 def define_flags():
   command_line.define_gin_flags('Which figure: a file of gin/figures/')
   flags.DEFINE_enum('preset', 'quick', PRESETS,
-                    'smoke: a minute or less; quick: an hour on two cores; paper: all of it.')
+                    'smoke: a minute or less; quick: up to two hours on two '
+                    'cores; paper: all of it.')
   flags.DEFINE_string('out', None, 'Folder of rows, table and picture '
                                    '(default: runs/figures/<gin file>-<preset>).')
 
@@ -38,6 +41,8 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None, allow_gin_imports=
   from asm_tf.training.run_folder import json_line
   keep_freed_memory()
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
+  if 'run_sweep' in str(gin.query_parameter('figure.run_cells')):
+    command_line.refuse_bindings_of_runs(gin_bindings)
   rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
       folder=out, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))

@@ -29,9 +29,10 @@ def run(folder, out=None):
   out = pathlib.Path(out or folder / 'report')
   from asm_tf.experiments import report  # TensorFlow starts here, after the flags are checked
   rows = report.read_runs(folder)
-  tables, pictures = report.tables(rows), report.pictures(rows)
+  tables = report.tables(rows)
   command_line.make_folder(out)
   command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(tables + '\n'))
+  pictures = report.pictures(rows)
   command_line.write_pictures(out, pictures)
   print(f'{tables}\n\ntable.md and {", ".join(f"{name}.png" for name in pictures)} are in {out}')
 

@@ -7,7 +7,6 @@ Finished runs are kept and never trained again; a killed sweep goes on where its
 """
 
 import pathlib
-import sys
 
 from launch import command_line
 from launch import report as launch_report
@@ -24,27 +23,21 @@ def define_flags():
 
 def main():
   given = flags.FLAGS
-  return run(given.gin_file, given.gin_bindings, given.out, given.address,
-             given.allow_gin_imports)
+  run(given.gin_file, given.gin_bindings, given.out, given.address,
+      given.allow_gin_imports)
 
 
 def run(gin_files, gin_bindings=(), out=None, address=None, allow_gin_imports=False):
-  """Does what the flags of the same names ask for; returns the exit code."""
+  """Does what the flags of the same names ask for; reports on it."""
   command_line.require_files('gin_file', gin_files)
   out = pathlib.Path(out or f'runs/sweeps/{pathlib.Path(gin_files[0]).stem}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
-  from asm_tf.experiments.sweep import FailedRuns
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
+  command_line.refuse_bindings_of_runs(gin_bindings)
   cells = command_line.with_gin_errors(configurables.training_cells)
-  try:
-    command_line.with_gin_errors(
-        lambda: configurables.run_sweep(folder=out, cells=cells, address=address))
-  except FailedRuns as failed:
-    print(f'error: these runs failed, the others are in {out}; the same command tries them '
-          f'again:\n{failed}', file=sys.stderr)
-    return 1
+  command_line.with_gin_errors(
+      lambda: configurables.run_sweep(folder=out, cells=cells, address=address))
   launch_report.run(out / 'runs', out)
-  return 0
 
 
 if __name__ == '__main__':

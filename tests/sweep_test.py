@@ -1,5 +1,6 @@
 """Sweeps and reports: every cell once, whatever is killed; the same table every time."""
 
+import fcntl
 import json
 import os
 import pathlib
@@ -12,10 +13,11 @@ import numpy as np
 import pytest
 from rliable import metrics
 
-from asm_tf.errors import UserError
+from asm_tf.errors import FailedRuns, UserError
 from asm_tf.experiments import report, statistics, training_runs
-from asm_tf.experiments.sweep import FailedRuns, run_sweep
+from asm_tf.experiments.sweep import run_sweep
 from asm_tf.experiments.training_runs import preset_cells, training_cells
+from launch import command_line
 from launch import report as launch_report
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
@@ -54,7 +56,18 @@ def test_the_arguments_are_those_of_launch_main():
       '--gin_bindings=LEARNING_RATE=0.1', '--seed=0', f'--root_dir={folder}', '--resume']
 
 
+def test_values_of_a_variation_are_written_as_gin_reads_them():
+  cells = training_cells(**GRID, variations={
+      'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3]})
+  assert cells[0]['variation'] == "a.sizes=(64,64) a.dtype='float64' a.model=@LSTM a.rate=0.001"
+  for value in ({1: 2}, 'two words', None):
+    with pytest.raises(UserError, match='varies over'):
+      training_cells(**GRID, variations={'a.b': [value]})
+
+
 @pytest.mark.parametrize('change, message', [
+    ({'horizons': 50}, 'horizons is 50'), ({'systems': 'Harvest'}, "systems is 'Harvest'"),
+    ({'variations': {'a': 1}}, 'a is 1'), ({'horizons': [0]}, 'horizons is 0'),
     ({'systems': ['Harvset']}, "no system 'Harvset'"), ({'num_seeds': 0}, 'num_seeds'),
     ({'models': ['lstm']}, 'gin/lstm.gin does not exist'), ({'seeds': 3}, 'preset has seeds')])
 def test_a_grid_that_cannot_be_run_is_refused(change, message):
@@ -94,6 +107,24 @@ def test_ray_is_not_reached_from_elsewhere():
   done = subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, capture_output=True,
                         text=True, check=True)
   assert done.stdout.strip() == "['127.0.0.1']"
+
+
+def test_what_a_machine_does_not_have_is_not_waited_for(tmp_path):
+  with pytest.raises(UserError, match='a run asks for 1000 CPUs'):
+    run_sweep(tmp_path, training_cells(**GRID), cpus_per_run=1000)
+
+
+def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
+  lock = os.open(tmp_path, os.O_RDONLY)
+  fcntl.flock(lock, fcntl.LOCK_EX)
+  with pytest.raises(UserError, match='another sweep is at work'):
+    run_sweep(tmp_path, training_cells(**GRID))
+  os.close(lock)
+
+
+def test_bindings_that_no_run_would_see_are_refused():
+  with pytest.raises(UserError, match='would not reach the runs'):
+    command_line.refuse_bindings_of_runs(['run_sweep.retries=0', 'Trainer.batch_size=3'])
 
 
 def test_an_address_without_a_cluster_is_refused():
@@ -206,6 +237,30 @@ def test_a_table_has_a_line_a_model_and_a_column_a_system():
   assert lines[1].startswith('| sac | 1.000 |  |') and lines[2].startswith('| sac (X=1) |')
   assert all(line.count('|') == head.count('|') for line in lines)
   assert report.tables(rows + [row(horizon=50)]).count('| model |') == 2
+
+
+def test_runs_of_other_lengths_are_compared_where_all_of_them_were_evaluated():
+  rows = [row(scores=(0.0, 0.25, 0.5, 1.0)), row('sac', scores=(0.0, 0.75)),
+          row('sac', seed=1, scores=(0.0, 0.5, 0.5))]
+  rows[0]['env_steps'] = [0, 5, 1, 7]
+  text = report.tables(rows)
+  assert 'after 1 environment steps' in text and '| lstm | 0.500 | 0.500 |' in text
+  assert '| sac | 0.625 (0.500 to 0.750) |' in text
+  unfinished = row('new', scores=(0.0,)) | {'env_steps': []}
+  assert unfinished not in rows
+
+
+def test_values_that_are_not_finite_are_shown_as_such_and_returns_are_not_mixed():
+  rows = [row(scores=(0.0, None)), row('sac')]
+  assert '| lstm | not finite |' in report.tables(rows)
+  assert report.pictures(rows).keys() >= {'systems', 'curves'}
+  rows = [row(system=system) | {'normalised_score': [None, None]} for system in 'ab']
+  assert '| lstm | 1.000 | 1.000 |  |' in report.tables(rows)
+  assert set(report.pictures(rows)) == {'systems'}
+
+
+def test_many_models_have_a_picture():
+  assert report.pictures([row(f'model_{i}') for i in range(25)])
 
 
 def test_systems_without_an_optimum_are_reported_by_their_returns():

@@ -1,5 +1,6 @@
 """A folder of training runs as tables and pictures."""
 
+import math
 import pathlib
 import statistics
 
@@ -16,6 +17,8 @@ _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
 def read_runs(folder):
   """The rows of every run in a folder and those below it, in the order of their names.
 
+  Runs that have no evaluation yet are left out.
+
   Raises:
     UserError: if there is none, or one that cannot be read.
   """
@@ -23,7 +26,10 @@ def read_runs(folder):
   if not folders:
     raise UserError(f'{folder} holds no run: give a folder of runs of launch.main, or one above '
                     'it.')
-  return [read_run(path) for path in folders]
+  rows = [row for row in map(read_run, folders) if row['env_steps']]
+  if not rows:
+    raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
+  return rows
 
 
 def tables(rows):
@@ -44,7 +50,7 @@ def pictures(rows):
   value, ylabel, reference = measure(rows)
   curves, profiles, by_h = {}, {}, {}
   for horizon, found in by_horizon(rows).items():
-    matrices, systems, steps = run_statistics.score_matrices(found, value)
+    matrices, steps = _comparable(found, value)
     if not matrices:
       continue
     means = run_statistics.interquartile_means(matrices)
@@ -70,6 +76,12 @@ def pictures(rows):
   return drawn
 
 
+def _comparable(rows, value):
+  """Matrices and steps of `score_matrices`; none where returns of several systems would mix."""
+  matrices, shared, steps = run_statistics.score_matrices(rows, value)
+  return (matrices, steps) if value == 'normalised_score' or len(shared) == 1 else ({}, steps)
+
+
 def _draw_systems(rows):
   """A panel a system: the median over seeds and their range, against H or against steps."""
   value, ylabel, reference = measure(rows)
@@ -80,7 +92,7 @@ def _draw_systems(rows):
     points = (zip(row['env_steps'], row[value]) if len(horizons) == 1
               else [(row['horizon'], row[value][-1])])
     for x, y in points:
-      lines.setdefault(x, []).append(y)
+      lines.setdefault(x, []).append(math.nan if y is None else y)
   panels = {
       system: {model: tuple(zip(*((x, statistics.median(points[x]), min(points[x]), max(points[x]))
                                   for x in sorted(points)))) for model, points in lines.items()}
@@ -95,8 +107,8 @@ def _draw_systems(rows):
 
 
 def measure(rows):
-  """(name of the curve, label, height of the optimum): scores where all runs have one."""
-  if all(score is not None for row in rows for score in row['normalised_score']):
+  """(name of the curve, label, height of the optimum): scores where all systems have one."""
+  if all(any(score is not None for score in row['normalised_score']) for row in rows):
     return 'normalised_score', 'IQM of the score', 1.0
   return 'return', 'IQM of the return', None
 
@@ -118,13 +130,17 @@ def _table(rows, horizon):
   """One horizon: a line a model, a column a system, and the aggregate of all the systems."""
   value, ylabel, _ = measure(rows)
   systems = list(dict.fromkeys(row['system'] for row in rows))
-  matrices, shared, _ = run_statistics.score_matrices(rows, value)
+  shared = run_statistics.score_matrices(rows, value)[1]
+  matrices, _ = _comparable(rows, value)
   matrices = {model: scores[..., -1:] for model, scores in matrices.items()}
   means = run_statistics.interquartile_means(matrices)
   best = max(means, key=lambda model: means[model][0][-1], default=None)
-  steps = sorted({row['env_steps'][-1] for row in rows})
-  lines = [f'H = {horizon}, after {" or ".join(f"{n:,}" for n in steps)} environment steps: median '
-           'over seeds (lowest to highest).']
+  steps = run_statistics.common_steps(rows)
+  if not steps:
+    raise UserError(f'the runs of H = {horizon} have no evaluation at a common step: report on '
+                    'runs of one eval_interval.')
+  lines = [f'H = {horizon}, after {steps[-1]:,} environment steps: median over seeds (lowest to '
+           'highest).']
   if best:
     lines[0] += (f' {ylabel} over {", ".join(shared)}, 95 % interval; P: probability that a run '
                  f'is better than one of {best}.')
@@ -133,8 +149,8 @@ def _table(rows, horizon):
             '|---' * (len(systems) + 5) + '|']
   for model in dict.fromkeys(map(run_statistics.label, rows)):
     found = [row for row in rows if run_statistics.label(row) == model]
-    entries = [_entry([row[value][-1] for row in found if row['system'] == system])
-               for system in systems]
+    entries = [_entry([row[value][row['env_steps'].index(steps[-1])] for row in found
+                       if row['system'] == system]) for system in systems]
     aggregate = improvement = ''
     if model in means:
       middle, low, high = (part[-1] for part in means[model])
@@ -154,5 +170,7 @@ def _table(rows, horizon):
 def _entry(values):
   if not values:
     return ''
+  if None in values:
+    return 'not finite'
   middle = f'{statistics.median(values):.3f}'
   return middle if len(values) == 1 else f'{middle} ({min(values):.3f} to {max(values):.3f})'

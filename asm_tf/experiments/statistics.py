@@ -2,24 +2,22 @@
 
 Scores are normalised: 0 a uniform random policy, 1 the optimum. A matrix [seeds, systems]
 holds a model's; intervals are of 95 % from a bootstrap over seeds within each system, drawn
-from a fixed random state, so that the same rows give the same table.
+from a fixed random state, so that the same rows give the same table. Two seeds have few distinct
+resamples: their intervals cover less than they say.
 """
 
-import re
 import warnings
 
 import numpy as np
 
 _REPETITIONS = 2000
-# Tables have a column a system: gin/<system>_<model>.gin need not say it again.
-_OF_A_SYSTEM = re.compile('^(myriad|credit_assignment|one_bounce|double_pendulum)_')
 
 
 def score_matrices(rows, value='normalised_score'):
   """{model: scores [seeds, systems, T]} of rows of one horizon.
 
   A model counts with the systems that every model has a run of, with the seeds that it has on
-  all of them, and up to the evaluation that all of the runs have reached.
+  all of them, and at the steps at which all of these runs were evaluated.
 
   Args:
     rows: of `training_runs`, of one horizon.
@@ -33,20 +31,29 @@ def score_matrices(rows, value='normalised_score'):
     runs.setdefault(label(row), {}).setdefault(row['system'], {})[row['seed']] = row
   shared = [system for system in dict.fromkeys(row['system'] for row in rows)
             if all(system in found for found in runs.values())]
-  length = min((len(row['env_steps']) for row in rows if row['system'] in shared), default=0)
+  steps = common_steps([row for row in rows if row['system'] in shared])
   matrices = {}
   for model, found in runs.items():
     seeds = sorted(set.intersection(*(set(found[system]) for system in shared))) if shared else []
-    if seeds:
-      matrices[model] = np.array([[found[system][seed][value][:length] for system in shared]
-                                  for seed in seeds], np.float64)
-  steps = next((row['env_steps'][:length] for row in rows if row['system'] in shared), [])
+    if seeds and steps:
+      matrices[model] = np.array(
+          [[[_at(found[system][seed], step, value) for step in steps] for system in shared]
+           for seed in seeds], np.float64)
   return matrices, shared, np.array(steps)
+
+
+def common_steps(rows):
+  """The environment steps at which all of the rows' runs were evaluated, in order."""
+  return sorted(set.intersection(*(set(row['env_steps']) for row in rows))) if rows else []
+
+
+def _at(row, step, value):
+  return row[value][row['env_steps'].index(step)]
 
 
 def label(row):
   """What a table calls the model of a row: its gin files, and what else was bound."""
-  model = _OF_A_SYSTEM.sub('', row['model']).replace('+agents/', ' + ')
+  model = row['model'].removeprefix('myriad_').replace('+agents/', ' + ')
   return f'{model} ({row["variation"]})' if row.get('variation') else model
 
 

@@ -5,6 +5,7 @@ killed goes on where its runs were. On a cluster, the checkout, its environment 
 sweep's folder lie on a file system that all of its hosts share.
 """
 
+import fcntl
 import os
 import pathlib
 import socket
@@ -12,18 +13,14 @@ import sys
 
 from tqdm import tqdm
 
-from asm_tf.errors import UserError, require_at_least
+from asm_tf.errors import FailedRuns, UserError, require_at_least, require_not_negative
 from asm_tf.experiments import training_runs
 from asm_tf.training.run_folder import json_line, write_atomically
 
 
-class FailedRuns(Exception):
-  """Runs that failed at every attempt; the others are finished and kept."""
-
-
 def run_sweep(folder, cells, command=None, cpus_per_run=1, gpus_per_run=0, retries=1,
               address=None):
-  """Trains the cells that are missing and keeps a line a cell in <folder>/results.jsonl.
+  """Trains the cells that are missing and keeps a line a run in <folder>/results.jsonl.
 
   Args:
     folder: of the sweep; the runs are in <folder>/runs.
@@ -39,48 +36,68 @@ def run_sweep(folder, cells, command=None, cpus_per_run=1, gpus_per_run=0, retri
     The rows of the cells, in their order.
 
   Raises:
-    UserError: for a folder that cannot be written or an address where no Ray runs.
+    UserError: for a folder that cannot be written or is in use, an address where no Ray runs,
+      and more CPUs or GPUs a run than there are.
     FailedRuns: with the last line of each, after all the others have ended.
   """
   del command
   require_at_least(1, cpus_per_run=cpus_per_run)
-  require_at_least(0, gpus_per_run=gpus_per_run, retries=retries)
+  require_at_least(0, retries=retries)
+  require_not_negative(gpus_per_run=gpus_per_run)
   folder = pathlib.Path(folder).absolute()
   runs = folder / 'runs'
   try:
     runs.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this function ends
+  except BlockingIOError as error:
+    raise UserError(f'another sweep is at work in {folder}: wait for it to end, or give another '
+                    'folder.') from error
   except OSError as error:
     raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
                     ) from error
+  try:
+    return _run_missing(runs, cells, cpus_per_run, gpus_per_run, retries, address)
+  finally:
+    os.close(lock)
+
+
+def _run_missing(runs, cells, cpus, gpus, retries, address):
   missing = [cell for cell in cells if not training_runs.is_finished(runs, cell)]
   failures = []
   with tqdm(total=len(cells), initial=len(cells) - len(missing), unit='run',
             dynamic_ncols=True) as bar:
     if missing:
-      for cell, failure in _train(runs, missing, cpus_per_run, gpus_per_run, retries, address):
+      for cell, failure in _train(runs, missing, cpus, gpus, retries, address):
         if failure:
           failures.append(f'{training_runs.folder_of(runs, cell).name}: {failure}')
         bar.update(not failure)
-        _write_results(folder, runs, cells)
+        _write_results(runs)
+  _write_results(runs)
   if failures:
     raise FailedRuns('\n'.join(failures))
-  return _write_results(folder, runs, cells)
+  return [training_runs.row_of_cell(runs, cell) for cell in cells]
 
 
-def _write_results(folder, runs, cells):
-  rows = [training_runs.row_of_cell(runs, cell) for cell in cells
-          if training_runs.is_finished(runs, cell)]
-  write_atomically(folder / 'results.jsonl', ''.join(map(json_line, rows)))
-  return rows
+def _write_results(runs):
+  """A line for every finished run of the folder, those of earlier grids included."""
+  rows = [training_runs.read_run(path.parent) for path in sorted(runs.glob('*/summary.json'))]
+  write_atomically(runs.parent / 'results.jsonl', ''.join(map(json_line, rows)))
 
 
 def _train(runs, cells, cpus, gpus, retries, address):
   """Yields each cell as it ends, with None or the last line of what went wrong."""
   ray = _start_ray(address)
+  there = ray.cluster_resources()
+  for name, asked in (('CPU', cpus), ('GPU', gpus)):
+    if asked > there.get(name, 0):  # Ray would wait for ever
+      ray.shutdown()
+      raise UserError(f'a run asks for {asked:g} {name}s and Ray has {there.get(name, 0):g}: lower '
+                      f'run_sweep.{name.lower()}s_per_run.')
   try:
     task = ray.remote(_task()).options(
         num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
-    environment = {'TF_NUM_INTRAOP_THREADS': str(cpus)}
+    environment = {'TF_NUM_INTRAOP_THREADS': str(cpus), 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
     waiting = {task.remote([sys.executable, *training_runs.arguments(runs, cell)],
                            str(training_runs.folder_of(runs, cell)), str(training_runs.REPOSITORY),
                            environment): cell for cell in cells}
@@ -108,7 +125,7 @@ def _start_ray(address):
     if address and ':' in address:  # Ray itself would try for a quarter of an hour
       host, port = address.removeprefix('ray://').rsplit(':', 1)
       socket.create_connection((host, int(port)), timeout=5).close()
-    ray.init(address=address, include_dashboard=None if address else False,
+    ray.init(address=address or 'local', include_dashboard=None if address else False,
              logging_level='ERROR', log_to_driver=False)
   except (OSError, ValueError) as error:
     raise UserError(f'no Ray cluster at {address!r}: start one with `ray start --head`, or leave '

@@ -44,6 +44,13 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
     UserError: for a model or a system that does not exist, and numbers below 1.
   """
   require_at_least(1, num_env_steps=num_env_steps, num_seeds=num_seeds)
+  variations = variations or {}
+  for name, values in {'models': models, 'systems': systems, 'horizons': horizons,
+                       **variations}.items():
+    if not isinstance(values, (list, tuple)):
+      raise UserError(f'{name} is {values!r}: give a list.')
+  for horizon in horizons:
+    require_at_least(1, horizons=horizon)
   for system in systems:
     if system not in SYSTEMS:
       raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}.')
@@ -51,15 +58,23 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
     if not (REPOSITORY / file).is_file():
       raise UserError(f'{file} does not exist: name models by files of gin/, such as '
                       'myriad_lstm.')
-  variations = variations or {}
   combinations = [
-      ' '.join(f'{name}={value}' for name, value in zip(variations, values))
+      ' '.join(f'{name}={_literal(name, value)}' for name, value in zip(variations, values))
       for values in itertools.product(*variations.values())]
   return [
       {'model': model, 'system': system, 'horizon': horizon, 'num_env_steps': num_env_steps,
        'seed': seed, 'variation': variation}
       for seed in range(num_seeds) for system in systems for horizon in horizons
       for model in models for variation in combinations]
+
+
+def _literal(name, value):
+  """A value as gin reads it, without spaces; strings that begin with @ or % are references."""
+  is_reference = isinstance(value, str) and value[:1] in ('@', '%')
+  text = value if is_reference else repr(value).replace(', ', ',')
+  if not isinstance(value, (bool, int, float, str, list, tuple)) or ' ' in text:
+    raise UserError(f'{name} varies over {value!r}: give numbers, words, or lists of them.')
+  return text
 
 
 def preset_cells(preset, smoke, quick, paper):
@@ -79,14 +94,17 @@ def preset_cells(preset, smoke, quick, paper):
   unknown = [name for name in grid if name not in names]
   if unknown:
     raise UserError(f'the {preset} preset has {unknown[0]}: a grid has {", ".join(names)}.')
+  for name, parameter in names.items():
+    if parameter.default is parameter.empty and name not in grid:
+      raise UserError(f'the {preset} preset has no {name}: a grid has {", ".join(names)}.')
   return training_cells(**grid)
 
 
 def folder_of(root, cell):
   """The run folder of a cell below `root`."""
-  parts = [cell['model'].replace('/', '.'), cell['system'], cell['horizon'],
+  parts = [cell['model'], cell['system'], cell['horizon'],
            *cell['variation'].split(), cell['seed']]
-  return pathlib.Path(root) / '-'.join(map(str, parts))
+  return pathlib.Path(root) / '-'.join(map(str, parts)).replace('/', '.')
 
 
 def arguments(root, cell):
@@ -128,11 +146,12 @@ def read_run(folder):
     folder: path of a folder that launch.main made.
 
   Returns:
-    A dict of the fields of a cell; a list an evaluation of env_steps, updates,
-    wall_seconds, return and normalised_score; command and versions.
+    A dict of the fields of a cell; lists, of a value an evaluation, of env_steps, updates,
+    wall_seconds, return and normalised_score (None: not finite, or no optimum is stored);
+    command and versions.
 
   Raises:
-    UserError: if the folder holds no run, or one without evaluations.
+    UserError: if the folder holds no run.
   """
   folder = pathlib.Path(folder)
   try:
@@ -151,6 +170,4 @@ def read_run(folder):
   except (OSError, ValueError, KeyError) as error:
     raise UserError(f'{folder} holds no run that can be read ({type(error).__name__}: {error}): '
                     'give a folder of runs of launch.main.') from error
-  if not rows:
-    raise UserError(f'the run in {folder} has no evaluation yet: wait for its first.')
   return cell | curves | origin

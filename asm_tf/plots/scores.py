@@ -4,19 +4,18 @@ import itertools
 
 from asm_tf.plots.style import COLOURS, MARKERS, REFERENCE, new_figure
 
-_LINES = ('-', '--', ':')
+_LINES = ('-', '--', ':', '-.')
 
 
 def styles(names):
-  """{name: keywords of a line}, of which no two look alike, in grey either."""
-  every = itertools.product(_LINES, zip(COLOURS, MARKERS))
+  """{name: keywords of a line}; up to twenty look different, in grey too."""
+  every = itertools.cycle(itertools.product(_LINES, zip(COLOURS, MARKERS)))
   return {name: {'color': colour, 'marker': marker, 'linestyle': line, 'linewidth': 1.3,
                  'markersize': 4, 'fillstyle': 'none'}
           for name, (line, (colour, marker)) in zip(names, every)}
 
 
-def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=None, log=False,
-                        lowest=None):
+def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=None, lowest=None):
   """Lines with shaded intervals, a panel a group, one legend for all.
 
   Args:
@@ -26,7 +25,6 @@ def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=N
     title: of the figure.
     x_ticks: places of the ticks on a logarithmic x axis; None for a linear one.
     reference: height of a dashed line, such as the optimum's score.
-    log: a logarithmic y axis.
     lowest: the y axis ends here if not above; a few bad values would flatten all the others.
 
   Returns:
@@ -49,8 +47,6 @@ def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=N
       axis.set_xticks(x_ticks, [f'{x:g}' for x in x_ticks])
       axis.minorticks_off()
     axis.set(ylabel=ylabel if len(panels) == 1 else f'{panel}\n{ylabel}')
-    if log:
-      axis.set(yscale='log')
   axes[-1].set(xlabel=xlabel)
   figure.suptitle(title, fontsize=10)
   handles = {label: handle for axis in axes
