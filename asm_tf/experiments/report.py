@@ -61,7 +61,9 @@ def pictures(rows):
       thresholds = np.linspace(-0.2, 1.0, 61)
       shares = run_statistics.performance_profiles(matrices, thresholds)
       profiles[f'H = {horizon}'] = {model: (thresholds, *band) for model, band in shares.items()}
-  title = f'{sample_size(rows)}: interquartile mean and 95 % interval'
+  title = f'{sample_size(rows)}: interquartile mean'
+  if len({row['seed'] for row in rows}) > 1:
+    title += ' and 95 % interval'
   drawn = {'systems': _draw_systems(rows)}
   if curves:
     drawn['curves'] = draw_with_intervals(
