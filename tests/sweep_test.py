@@ -115,7 +115,7 @@ def test_what_a_machine_does_not_have_is_not_waited_for(tmp_path):
 
 
 def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
-  lock = os.open(tmp_path, os.O_RDONLY)
+  lock = os.open(tmp_path / 'sweep.lock', os.O_RDWR | os.O_CREAT)
   fcntl.flock(lock, fcntl.LOCK_EX)
   with pytest.raises(UserError, match='another sweep is at work'):
     run_sweep(tmp_path, training_cells(**GRID))

@@ -43,7 +43,7 @@ def run_cells(folder, cells, run, command=None):
   folder = pathlib.Path(folder)
   try:
     (folder / 'cells').mkdir(parents=True, exist_ok=True)
-    with _locked(folder / 'config.lock'):
+    with locked(folder / 'config.lock'):
       _check_same_configuration(folder / 'config.gin')
   except OSError as error:
     raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
@@ -54,7 +54,7 @@ def run_cells(folder, cells, run, command=None):
     for wait in (False, True):
       for cell, path in zip(cells, paths):
         if not path.exists():
-          with _locked(path.with_suffix('.lock'), wait) as mine:
+          with locked(path.with_suffix('.lock'), wait) as mine:
             if mine and not path.exists():
               _run_cell(path, cell, run, command)
         bar.update(sum(path.exists() for path in paths) - bar.n)
@@ -69,7 +69,7 @@ def _run_cell(path, cell, run, command):
 
 
 @contextlib.contextmanager
-def _locked(path, wait=True):
+def locked(path, wait=True):
   """Holds a lock; yields False, without it, if another process has it and `wait` is False."""
   lock = os.open(path, os.O_RDWR | os.O_CREAT)
   try:

@@ -48,9 +48,10 @@ def pictures(rows):
     rows: of `training_runs`; none has to be on a system with a stored optimum.
   """
   value, ylabel, reference = measure(rows)
-  curves, profiles, by_h = {}, {}, {}
+  curves, profiles, by_h, num_systems = {}, {}, {}, 0
   for horizon, found in by_horizon(rows).items():
-    matrices, steps = _comparable(found, value)
+    matrices, shared, steps = _comparable(found, value)
+    num_systems = max(num_systems, len(shared))
     if not matrices:
       continue
     means = run_statistics.interquartile_means(matrices)
@@ -61,7 +62,8 @@ def pictures(rows):
       thresholds = np.linspace(-0.2, 1.0, 61)
       shares = run_statistics.performance_profiles(matrices, thresholds)
       profiles[f'H = {horizon}'] = {model: (thresholds, *band) for model, band in shares.items()}
-  title = f'{sample_size(rows)}: interquartile mean'
+  sample = f'{_seeds(rows)}, {_count(num_systems, "system")}'
+  title = f'{sample}: interquartile mean'
   if len({row['seed'] for row in rows}) > 1:
     title += ' and 95 % interval'
   drawn = {'systems': _draw_systems(rows)}
@@ -70,7 +72,7 @@ def pictures(rows):
         curves, 'environment steps', ylabel, title, reference=reference, lowest=_LOWEST[value])
   if profiles:
     drawn['profiles'] = draw_with_intervals(
-        profiles, 'score', 'share of runs above', f'{sample_size(rows)}: performance profile')
+        profiles, 'score', 'share of runs above', f'{sample}: performance profile')
   if len(curves) > 1:
     drawn['horizons'] = draw_with_intervals(
         {'': {model: tuple(zip(*points)) for model, points in by_h.items()}}, 'horizon H (steps)',
@@ -79,9 +81,9 @@ def pictures(rows):
 
 
 def _comparable(rows, value):
-  """Matrices and steps of `score_matrices`; none where returns of several systems would mix."""
+  """`score_matrices`, without matrices where returns of several systems would mix."""
   matrices, shared, steps = run_statistics.score_matrices(rows, value)
-  return (matrices, steps) if value == 'normalised_score' or len(shared) == 1 else ({}, steps)
+  return (matrices if value == 'normalised_score' or len(shared) == 1 else {}), shared, steps
 
 
 def _draw_systems(rows):
@@ -99,13 +101,12 @@ def _draw_systems(rows):
       system: {model: tuple(zip(*((x, statistics.median(points[x]), min(points[x]), max(points[x]))
                                   for x in sorted(points)))) for model, points in lines.items()}
       for system, lines in panels.items()}
-  seeds = len({row['seed'] for row in rows})
   against = ({'xlabel': 'environment steps'} if len(horizons) == 1 else
              {'xlabel': 'horizon H (steps)', 'x_ticks': horizons})
   return draw_with_intervals(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
-      title=f'{"H = %d: " % horizons[0] if len(horizons) == 1 else ""}median and range of {seeds} '
-            f'seed{"s" * (seeds > 1)}', reference=reference, **against)
+      title=f'{"H = %d: " % horizons[0] if len(horizons) == 1 else ""}median and range of '
+            f'{_seeds(rows)}', reference=reference, **against)
 
 
 def measure(rows):
@@ -113,13 +114,6 @@ def measure(rows):
   if all(any(score is not None for score in row['normalised_score']) for row in rows):
     return 'normalised_score', 'IQM of the score', 1.0
   return 'return', 'IQM of the return', None
-
-
-def sample_size(rows):
-  """How many seeds rows hold, and how many systems that all of their models ran on, in words."""
-  seeds = len({row['seed'] for row in rows})
-  systems = max(len(run_statistics.score_matrices(found)[1]) for found in by_horizon(rows).values())
-  return f'{seeds} seed{"s" * (seeds > 1)}, {systems} system{"s" * (systems > 1)}'
 
 
 def by_horizon(rows):
@@ -132,8 +126,7 @@ def _table(rows, horizon):
   """One horizon: a line a model, a column a system, and the aggregate of all the systems."""
   value, ylabel, _ = measure(rows)
   systems = list(dict.fromkeys(row['system'] for row in rows))
-  shared = run_statistics.score_matrices(rows, value)[1]
-  matrices, _ = _comparable(rows, value)
+  matrices, shared, _ = _comparable(rows, value)
   matrices = {model: scores[..., -1:] for model, scores in matrices.items()}
   means = run_statistics.interquartile_means(matrices)
   best = max(means, key=lambda model: means[model][0][-1], default=None)
@@ -151,7 +144,7 @@ def _table(rows, horizon):
             '|---' * (len(systems) + 5) + '|']
   for model in dict.fromkeys(map(run_statistics.label, rows)):
     found = [row for row in rows if run_statistics.label(row) == model]
-    entries = [_entry([row[value][row['env_steps'].index(steps[-1])] for row in found
+    entries = [_entry([run_statistics.at_step(row, steps[-1], value) for row in found
                        if row['system'] == system]) for system in systems]
     aggregate = improvement = ''
     if model in means:
@@ -167,6 +160,14 @@ def _table(rows, horizon):
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
                  f'{minutes:.1f} |')
   return '\n'.join(lines)
+
+
+def _seeds(rows):
+  return _count(len({row['seed'] for row in rows}), 'seed')
+
+
+def _count(number, noun):
+  return f'{number} {noun}{"s" * (number > 1)}'
 
 
 def _entry(values):

@@ -37,7 +37,7 @@ def score_matrices(rows, value='normalised_score'):
     seeds = sorted(set.intersection(*(set(found[system]) for system in shared))) if shared else []
     if seeds and steps:
       matrices[model] = np.array(
-          [[[_at(found[system][seed], step, value) for step in steps] for system in shared]
+          [[[at_step(found[system][seed], step, value) for step in steps] for system in shared]
            for seed in seeds], np.float64)
   return matrices, shared, np.array(steps)
 
@@ -47,7 +47,8 @@ def common_steps(rows):
   return sorted(set.intersection(*(set(row['env_steps']) for row in rows))) if rows else []
 
 
-def _at(row, step, value):
+def at_step(row, step, value):
+  """The value of a row's curve at an environment step."""
   return row[value][row['env_steps'].index(step)]
 
 

@@ -5,7 +5,6 @@ killed goes on where its runs were. On a cluster, the checkout, its environment 
 sweep's folder lie on a file system that all of its hosts share.
 """
 
-import fcntl
 import os
 import pathlib
 import socket
@@ -15,6 +14,7 @@ from tqdm import tqdm
 
 from asm_tf.errors import FailedRuns, UserError, require_at_least, require_not_negative
 from asm_tf.experiments import training_runs
+from asm_tf.experiments.cells import locked
 from asm_tf.training.run_folder import json_line, write_atomically
 
 
@@ -46,25 +46,24 @@ def run_sweep(folder, cells, command=None, cpus_per_run=1, gpus_per_run=0, retri
   require_not_negative(gpus_per_run=gpus_per_run)
   folder = pathlib.Path(folder).absolute()
   runs = folder / 'runs'
+  lock = folder / 'sweep.lock'
   try:
     runs.mkdir(parents=True, exist_ok=True)
-    lock = os.open(folder, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # held until this function ends
-  except BlockingIOError as error:
-    raise UserError(f'another sweep is at work in {folder}: wait for it to end, or give another '
-                    'folder.') from error
+    lock.touch()
   except OSError as error:
     raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
                     ) from error
-  try:
+  with locked(lock, wait=False) as mine:
+    if not mine:
+      raise UserError(f'another sweep is at work in {folder}: wait for it to end, or give another '
+                      'folder.')
     return _run_missing(runs, cells, cpus_per_run, gpus_per_run, retries, address)
-  finally:
-    os.close(lock)
 
 
 def _run_missing(runs, cells, cpus, gpus, retries, address):
   missing = [cell for cell in cells if not training_runs.is_finished(runs, cell)]
   failures = []
+  _write_results(runs)
   with tqdm(total=len(cells), initial=len(cells) - len(missing), unit='run',
             dynamic_ncols=True) as bar:
     if missing:
@@ -73,7 +72,6 @@ def _run_missing(runs, cells, cpus, gpus, retries, address):
           failures.append(f'{training_runs.folder_of(runs, cell).name}: {failure}')
         bar.update(not failure)
         _write_results(runs)
-  _write_results(runs)
   if failures:
     raise FailedRuns('\n'.join(failures))
   return [training_runs.row_of_cell(runs, cell) for cell in cells]
@@ -88,13 +86,12 @@ def _write_results(runs):
 def _train(runs, cells, cpus, gpus, retries, address):
   """Yields each cell as it ends, with None or the last line of what went wrong."""
   ray = _start_ray(address)
-  there = ray.cluster_resources()
-  for name, asked in (('CPU', cpus), ('GPU', gpus)):
-    if asked > there.get(name, 0):  # Ray would wait for ever
-      ray.shutdown()
-      raise UserError(f'a run asks for {asked:g} {name}s and Ray has {there.get(name, 0):g}: lower '
-                      f'run_sweep.{name.lower()}s_per_run.')
   try:
+    there = ray.cluster_resources()
+    for name, asked in (('CPU', cpus), ('GPU', gpus)):
+      if asked > there.get(name, 0):  # Ray would wait for ever
+        raise UserError(f'a run asks for {asked:g} {name}s and Ray has {there.get(name, 0):g}: '
+                        f'lower run_sweep.{name.lower()}s_per_run.')
     task = ray.remote(_task()).options(
         num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
     environment = {'TF_NUM_INTRAOP_THREADS': str(cpus), 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}

@@ -101,7 +101,8 @@ class RunFolder:
     if env_steps is None and summary.exists():
       raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
                       'resumed: give another --root_dir.')
-    kept = [row for row in read_rows(self.path) if env_steps is not None and row['env_steps'] <= env_steps]
+    kept = [row for row in read_rows(self.path)
+            if env_steps is not None and row['env_steps'] <= env_steps]
     write_atomically(self._metrics, ''.join(map(json_line, kept)))
     summary.unlink(missing_ok=True)
     return kept
