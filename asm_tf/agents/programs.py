@@ -64,7 +64,8 @@ def in_replicas(function, strategy):
 
     def on_replica(*batches):
       nonlocal nest
-      nest = function(*(replica_share(batch) for batch in batches))
+      nest = tf.nest.map_structure(  # dense: the gradient of a gather is not
+          tf.convert_to_tensor, function(*(replica_share(batch) for batch in batches)))
       # One tensor, so that the replicas wait for each other once.
       return tf.concat([tf.reshape(value, [-1]) for value in tf.nest.flatten(nest)], 0)
 

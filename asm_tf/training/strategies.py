@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 
 import tensorflow as tf
 
@@ -113,6 +114,6 @@ def _tpu(tpu):
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
   except Exception as error:  # what is raised depends on how far the search for it came
-    cause = str(error).split('\n', maxsplit=1)[0][:150]
+    cause = re.split('[.\n]', str(error))[0]
     raise UserError(f'no TPU answers under --tpu={tpu} ({cause}): give the name of one, or leave '
                     'the flag.') from error
