@@ -1,4 +1,4 @@
-"""The exceptions that `launch/` tells apart: the user's input is at fault, or runs failed."""
+"""The exceptions that `launch/` tells apart: bad input, workers that are gone, runs that failed."""
 
 import numbers
 
@@ -15,6 +15,10 @@ class UserError(Exception):
   def __init__(self, message):
     super().__init__(message)
     self.message = message
+
+
+class LostWorkers(Exception):
+  """Another worker of a run on several hosts is gone. One line: the cause, then the remedy."""
 
 
 class FailedRuns(Exception):

@@ -60,6 +60,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   Raises:
     UserError: for bad input, before anything is overwritten.
     Stopped: after SIGTERM or Ctrl-C; the run can be resumed.
+    LostWorkers: if another worker of the strategy is gone; the run can be resumed.
   """
   require_at_least(1, num_env_steps=num_env_steps, eval_interval=eval_interval,
                    checkpoint_interval=checkpoint_interval)
@@ -72,7 +73,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed, strategy=strategy)
   folder.open(asked)
-  with contextlib.closing(folder):
+  with contextlib.closing(folder), workers.together():
     workers.require_same(gin.config_str())
     _train(folder, system, trainer, workers, num_env_steps, eval_interval, checkpoint_interval,
            seed, profile)

@@ -6,11 +6,12 @@ disk of another. What may differ between them, a signal or the newest whole chec
 settled here.
 """
 
+import contextlib
 import zlib
 
 import tensorflow as tf
 
-from asm_tf.errors import UserError
+from asm_tf.errors import LostWorkers, UserError
 
 
 class Workers:
@@ -24,6 +25,18 @@ class Workers:
   def folder(self, root_dir):
     """The run folder of this worker: the first one's is the run's own."""
     return root_dir if self.index == 0 else f'{root_dir}-worker-{self.index}'
+
+  @contextlib.contextmanager
+  def together(self):
+    """A context in which a worker that is gone raises `LostWorkers` in the others."""
+    try:
+      yield
+    except tf.errors.OpError as error:
+      if self._strategy is None or 'ollective' not in str(error):
+        raise
+      raise LostWorkers('another worker of this run is gone, or its host can not be reached: '
+                        'start all of them again with --resume, and they go on from the newest '
+                        'checkpoint that all have.') from error
 
   def require_same(self, config):
     """Raises `UserError` unless all were given the same configuration, a text."""
