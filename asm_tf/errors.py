@@ -6,19 +6,23 @@ import numbers
 class UserError(Exception):
   """Bad input. The message is one line: the cause, then the remedy.
 
-  `launch/` prints it to stderr without a traceback and exits with code 2.
+  `launch/` prints it to stderr without a traceback and exits with `exit_code`.
 
   Attributes:
     message: the line. `str` may hold more: gin adds lines about its call stack.
   """
+
+  exit_code = 2
 
   def __init__(self, message):
     super().__init__(message)
     self.message = message
 
 
-class LostWorkers(Exception):
-  """Another worker of a run on several hosts is gone. One line: the cause, then the remedy."""
+class LostWorkers(UserError):
+  """Another worker of a run on several hosts is gone: no bad input, but one line as well."""
+
+  exit_code = 1
 
 
 class FailedRuns(Exception):

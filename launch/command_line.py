@@ -18,7 +18,7 @@ from gin import config_parser
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up notices
 
-from asm_tf.errors import FailedRuns, LostWorkers, UserError  # pylint: disable=wrong-import-position
+from asm_tf.errors import FailedRuns, UserError  # pylint: disable=wrong-import-position
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 
@@ -199,10 +199,7 @@ def _guarded(main, arguments, names):
     return main(*arguments) or 0
   except UserError as error:
     _complain(error.message)
-    return 2
-  except LostWorkers as lost:
-    _complain(lost)
-    return 1
+    return error.exit_code
   except FailedRuns as failed:
     print(f'error: these runs failed, the others are kept; the same command tries them again:\n'
           f'{failed}', file=sys.stderr)
