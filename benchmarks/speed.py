@@ -53,7 +53,7 @@ def main():
   for model in given.models:
     if model not in MODELS:
       raise UserError(f'--models has {model!r}: give some of {", ".join(MODELS)}.')
-  rows = {_key(row): row for row in _read_rows(out)}
+  rows = {_key(row): row for row in read_rows(out)}
   if not given.rows:
     out.parent.mkdir(parents=True, exist_ok=True)
     command_line.require_writable('out', out)
@@ -82,26 +82,12 @@ def measure(model, horizon, repeats):
   from asm_tf.training.run_folder import versions
   keep_freed_memory()
   before = _peak_gib()
-  trainer = _trainer(model, horizon)
-  agent, system = trainer.agent, trainer.system
-  states = tf.random.uniform([_BATCH, horizon + 1, system.state_size])
-  actions = tf.random.uniform([_BATCH, horizon, system.action_size], -1, 1)
+  trainer = make_trainer(model, horizon)
   matrix = tf.random.normal([_MATRIX, _MATRIX])
   product = tf.function(lambda: matrix @ matrix, jit_compile=True)
 
-  times = max(1, 200 // horizon)  # calls timed as one, so that Python does not count
-
-  def update_model():
-    agent.update_model(states, actions)
-    return agent.losses()['model_loss']
-
-  def update_policy():
-    agent.update_policy(states[:_POLICY_BATCH, 0])
-    return agent.losses()['policy_entropy']
-
-  timed = {'product': lambda: product().numpy(),
-           'model_update': _often(update_model, times),
-           'policy_update': _often(update_policy, times)}
+  times = calls_timed_as_one(horizon)
+  timed = {'product': lambda: product().numpy()} | updates(trainer, times)
   compile_seconds = {}
   for name, function in timed.items():
     began = time.perf_counter()
@@ -115,7 +101,7 @@ def measure(model, horizon, repeats):
   row = {'model': model, 'horizon': horizon, 'peak_gib': round(peak, 3),
          'compile_seconds': {name: round(compile_seconds[name], 1)
                              for name in ('model_update', 'policy_update')},
-         'model_gflop': round(_model_update_flop(model, horizon, agent) / 1e9, 3)}
+         'model_gflop': round(_model_update_flop(model, horizon, trainer.agent) / 1e9, 3)}
   for name, values in seconds.items():
     row[f'{name}_ms'] = [round(1e3 * value, 3) for value in (
         statistics.median(values), min(values), max(values))]
@@ -123,6 +109,30 @@ def measure(model, horizon, repeats):
   row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
   row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
   return row | _end_to_end(model, horizon, row) | {'versions': versions()}
+
+
+def calls_timed_as_one(horizon):
+  """Updates in a row, so that Python does not count."""
+  return max(1, 200 // horizon)
+
+
+def updates(trainer, times):
+  """{name: function () that does so many updates of it and waits for them}."""
+  import tensorflow as tf
+  agent, system = trainer.agent, trainer.system
+  states = tf.random.uniform([_BATCH, system.horizon + 1, system.state_size])
+  actions = tf.random.uniform([_BATCH, system.horizon, system.action_size], -1, 1)
+
+  def update_model():
+    agent.update_model(states, actions)
+    return agent.losses()['model_loss']
+
+  def update_policy():
+    agent.update_policy(states[:_POLICY_BATCH, 0])
+    return agent.losses()['policy_entropy']
+
+  return {'model_update': _often(update_model, times),
+          'policy_update': _often(update_policy, times)}
 
 
 def _often(function, times):
@@ -139,7 +149,7 @@ def _often(function, times):
   return lambda: often().numpy()
 
 
-def _trainer(model, horizon):
+def make_trainer(model, horizon):
   """As gin/myriad_<model>.gin builds it."""
   import gin
   from asm_tf import configurables
@@ -208,7 +218,7 @@ def _end_to_end(model, horizon, row):
   """Environment steps per second of the whole loop, and the share of it spent in updates."""
   if horizon not in _END_TO_END_STEPS:
     return {}
-  trainer = _trainer(model, horizon)
+  trainer = make_trainer(model, horizon)
   while trainer.updates == 0:  # warm-up and compilation
     trainer.iterate()
   first, updates, began = trainer.env_steps, trainer.updates, time.perf_counter()
@@ -241,7 +251,7 @@ def _peak_gib():
   return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _read_rows(path):
+def read_rows(path):
   return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 

@@ -1,0 +1,115 @@
+"""Our updates beside the same models' in JAX, in turn on the same machine.
+
+    python -m venv /tmp/jax && /tmp/jax/bin/pip install jax==0.10.0 optax
+    python -m benchmarks.against_jax --jax_python=/tmp/jax/bin/python
+
+Two processes wait for each other: whatever slows the machine slows both. --rows prints
+the table of the rows that are there. Run it on an otherwise idle machine.
+"""
+
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+
+from launch import command_line
+
+from absl import flags
+from tqdm import tqdm
+
+from benchmarks import speed
+from benchmarks.serve import serve
+
+MODELS, HORIZONS = ('lstm', 'transformer'), (20, 100, 500)
+UPDATES = ('model_update', 'policy_update')
+
+
+def define_flags():
+  flags.DEFINE_string('jax_python', sys.executable, 'Python that has jax and optax.')
+  flags.DEFINE_list('models', list(MODELS), 'Which world models.')
+  flags.DEFINE_list('horizons', [str(horizon) for horizon in HORIZONS], 'Which horizons H.')
+  flags.DEFINE_integer('repeats', 15, 'How often each update is timed.', lower_bound=1)
+  flags.DEFINE_string('out', 'docs/results/against_jax.jsonl', 'File of the rows.')
+  flags.DEFINE_bool('rows', False, 'Print the table of the rows in --out and stop.')
+  flags.DEFINE_string('serve', None, 'model,H: time our updates on demand.')
+
+
+def main():
+  given, out = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
+  if given.serve:
+    model, horizon = given.serve.split(',')
+    _serve(model, int(horizon))
+    return
+  rows = {(row['model'], row['horizon']): row for row in speed.read_rows(out)}
+  if not given.rows:
+    command_line.require_writable('out', out)
+    cells = [(model, int(horizon)) for model in given.models for horizon in given.horizons]
+    for cell in tqdm(cells, unit='cell'):
+      rows[cell] = _compare(*cell, given.jax_python, given.repeats)
+      text = ''.join(json.dumps(row) + '\n' for _, row in sorted(rows.items()))
+      command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
+  print(table([row for _, row in sorted(rows.items())]))
+
+
+def _compare(model, horizon, jax_python, repeats):
+  """The row of a model at a horizon: medians, lowest and highest milliseconds of both."""
+  commands = {
+      'ours': [sys.executable, '-m', 'benchmarks.against_jax', f'--serve={model},{horizon}'],
+      'jax': [jax_python, '-m', 'benchmarks.jax_models', model, str(horizon)]}
+  processes = {name: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                      text=True) for name, command in commands.items()}
+  for process in processes.values():
+    while process.stdout.readline().strip() != 'ready':
+      if process.poll() is not None:
+        raise RuntimeError(f'{process.args} ended before it was ready.')
+  seconds = {name: [] for name in processes}
+  for repeat in range(repeats + 1):
+    for name, process in processes.items():
+      process.stdin.write('\n')
+      process.stdin.flush()
+      answer = json.loads(process.stdout.readline())
+      if repeat:  # the first warms up
+        seconds[name].append(answer)
+  for process in processes.values():
+    process.stdin.close()
+    process.wait()
+  row = {'model': model, 'horizon': horizon, 'command': command_line.command('benchmarks.against_jax')}
+  for update in UPDATES:
+    for name, answers in seconds.items():
+      values = [1e3 * answer[update] for answer in answers]
+      row[f'{update}_{name}_ms'] = [
+          round(value, 3) for value in (statistics.median(values), min(values), max(values))]
+    ratios = [theirs[update] / ours[update]
+              for ours, theirs in zip(seconds['ours'], seconds['jax'])]
+    row[f'{update}_ratio'] = [
+        round(value, 3) for value in (statistics.median(ratios), min(ratios), max(ratios))]
+  return row
+
+
+def _serve(model, horizon):
+  import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
+  from asm_tf.training.memory import keep_freed_memory
+  keep_freed_memory()
+  trainer = speed.make_trainer(model, horizon)
+  calls = speed.calls_timed_as_one(horizon)
+  serve(speed.updates(trainer, calls), per_call=calls)
+
+
+def table(rows):
+  """Markdown: median milliseconds of both, and how many times faster ours is."""
+  lines = ['| model | H | update | ours (ms) | JAX (ms) | times faster (lowest - highest) |',
+           '|---|---|---|---|---|---|']
+  for row in rows:
+    for update in UPDATES:
+      ratio = row[f'{update}_ratio']
+      lines.append(
+          f'| {row["model"]} | {row["horizon"]} | {update.split("_")[0]} '
+          f'| {row[f"{update}_ours_ms"][0]:.3g} | {row[f"{update}_jax_ms"][0]:.3g} '
+          f'| {ratio[0]:.2f} ({ratio[1]:.2f} - {ratio[2]:.2f}) |')
+  return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+  define_flags()
+  command_line.run(main)

@@ -1,0 +1,26 @@
+"""Timing on demand, so that two processes can take turns; needs neither TensorFlow nor JAX."""
+
+import json
+import sys
+import time
+
+
+def serve(functions, calls=1, per_call=1):
+  """Answers every line on stdin with {name: seconds} as JSON, after one 'ready'.
+
+  Args:
+    functions: {name: function ()}, each called once beforehand.
+    calls: how often each is called for an answer.
+    per_call: how often a call does what is timed.
+  """
+  for function in functions.values():
+    function()
+  print('ready', flush=True)
+  for _ in sys.stdin:
+    seconds = {}
+    for name, function in functions.items():
+      began = time.perf_counter()
+      for _ in range(calls):
+        function()
+      seconds[name] = (time.perf_counter() - began) / calls / per_call
+    print(json.dumps(seconds), flush=True)
