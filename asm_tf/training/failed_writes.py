@@ -1,0 +1,47 @@
+"""A full disk, or another write that fails, said in one line."""
+
+import contextlib
+import errno
+import os
+import re
+
+import tensorflow as tf
+
+from asm_tf.errors import UserError
+
+# What is over when there is space again.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# TensorFlow raises the same errors for much else; those of files hold the C library's words.
+_WORDS = {os.strerror(number): number for number in (
+    *_FULL, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR,
+    errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.ESTALE)}
+
+
+@contextlib.contextmanager
+def named(folder):
+  """Makes a `UserError` of a write below `folder` that fails; other errors pass."""
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as error:
+    is_ours = isinstance(error, OSError) and error.filename is None  # of an open file: no name
+    path, number = _path_and_number(error, folder) or (folder, is_ours and error.errno)
+    if number not in _WORDS.values():
+      raise
+    raise cannot_write(path, number, 'mend that, then go on with --resume.') from error
+
+
+def cannot_write(path, number, remedy):
+  """The `UserError` of a path and an errno; `remedy` is for what more space does not mend."""
+  if number in _FULL:
+    remedy = 'free some space, then go on with --resume; what was saved is kept.'
+  return UserError(f'cannot write {path} ({os.strerror(number)}): {remedy}')
+
+
+def _path_and_number(error, folder):
+  """The file below `folder` that an error names and its errno, or None."""
+  if isinstance(error, OSError):
+    path, number = str(error.filename), error.errno
+    return (path, number) if path.startswith(str(folder)) else None
+  path = re.search(rf'{re.escape(str(folder))}[^;\s]*', error.message)
+  number = next((_WORDS[words] for words in _WORDS if words in error.message), None)
+  return (path[0], number) if path else None
