@@ -27,6 +27,7 @@ _TAGS = {
     'gradient_cosine': 'Policy/CosineWithSimulatorGradient',
     'gradient_relative_error': 'Policy/RelativeErrorToSimulatorGradient',
     'skipped_updates': 'Metrics/SkippedUpdates',
+    'dropped_episodes': 'Metrics/DroppedEpisodes',
     'env_steps_per_second': 'RunTime/env_steps_per_sec',
     'updates_per_second': 'RunTime/train_steps_per_sec',
 }
@@ -80,7 +81,8 @@ class Recorder:
         'env_steps': trainer.env_steps, 'updates': trainer.updates,
         'return': evaluation.mean_return, 'normalised_score': score,
         'episode_length': len(evaluation.actions),
-        'collect_return': trainer.collect_return, **trainer.losses(),
+        'collect_return': trainer.collect_return,
+        'dropped_episodes': trainer.dropped_episodes, **trainer.losses(),
         **self._speeds(trainer), 'wall_seconds': self.wall_seconds}
     self._folder.append_row(row)
     for name in self._writers:

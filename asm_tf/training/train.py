@@ -117,6 +117,12 @@ def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_ste
     if stop.signal_number is not None:
       recorder.save(checkpointer)
       raise Stopped(stop.signal_number)
+    if trainer.gets_nothing:
+      recorder.save(checkpointer)
+      raise UserError(
+          f'the last episodes of {trainer.system.name} all hold numbers that are not finite '
+          f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or reward, '
+          'then go on with --resume; the run is saved.')
     iterate()
     recorder.show_progress(trainer.env_steps)
 
