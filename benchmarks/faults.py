@@ -130,10 +130,10 @@ def truncate(arguments, folder, base, whole, file, damage, generator):
   else:
     size = path.stat().st_size
     os.truncate(path, int(generator.integers(1, size)) if damage == 'cut' and size > 1 else 0)
-  before = _saved(folder)
+  before = saved(folder)
   end = run(arguments, folder)
   if end == 'stopped':
-    after = _saved(folder)
+    after = saved(folder)
     return outcome(1, end) | {'lost': sum(after.get(key) != before[key] for key in before)}
   return outcome(1, end, folder, whole)
 
@@ -264,7 +264,7 @@ def _points(folder):
   return points
 
 
-def _saved(folder):
+def saved(folder):
   """{path: content} of what may not be lost."""
   return {path.relative_to(folder): path.read_bytes() for path in folder.rglob('*')
           if path.is_file() and (path.name == 'metrics.jsonl' or path.name.startswith('ckpt-'))}

@@ -23,11 +23,20 @@ def named(folder):
   try:
     yield
   except (OSError, tf.errors.OpError) as error:
-    is_ours = isinstance(error, OSError) and error.filename is None  # of an open file: no name
-    path, number = _path_and_number(error, folder) or (folder, is_ours and error.errno)
-    if number not in _WORDS.values():
+    path, number = _path_and_number(error, folder)
+    if path is None or number not in _WORDS.values():
       raise
     raise cannot_write(path, number, 'mend that, then go on with --resume.') from error
+
+
+@contextlib.contextmanager
+def of(path):
+  """Puts the path into an error of an open file, which has none."""
+  try:
+    yield
+  except OSError as error:
+    error.filename = error.filename or str(path)
+    raise
 
 
 def cannot_write(path, number, remedy):
@@ -38,10 +47,11 @@ def cannot_write(path, number, remedy):
 
 
 def _path_and_number(error, folder):
-  """The file below `folder` that an error names and its errno, or None."""
+  """The file below `folder` that an error names, and its errno; None where there is none."""
   if isinstance(error, OSError):
-    path, number = str(error.filename), error.errno
-    return (path, number) if path.startswith(str(folder)) else None
+    # What an open file raises has no name: full is the disk, whatever was being written.
+    path = error.filename or (folder if error.errno in _FULL else '')
+    return (path if str(path).startswith(str(folder)) else None), error.errno
   path = re.search(rf'{re.escape(str(folder))}[^;\s]*', error.message)
   number = next((_WORDS[words] for words in _WORDS if words in error.message), None)
-  return (path[0], number) if path else None
+  return path and path[0], number

@@ -25,7 +25,7 @@ import tf_agents
 import tf_keras
 
 from asm_tf.errors import UserError
-from asm_tf.training.failed_writes import cannot_write
+from asm_tf.training import failed_writes
 
 # What a resume may change: how long to train.
 _EXTENDABLE = ('NUM_ENV_STEPS', 'train.num_env_steps')
@@ -83,8 +83,8 @@ class RunFolder:
       raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
                       'another --root_dir.') from error
     except OSError as error:
-      raise cannot_write(error.filename or self.path, error.errno,
-                         'give a --root_dir that can be written.') from error
+      raise failed_writes.cannot_write(error.filename or self.path, error.errno,
+                                       'give a --root_dir that can be written.') from error
 
   def close(self):
     os.close(self._lock)
@@ -142,7 +142,7 @@ class RunFolder:
 
   def append_row(self, row):
     """Adds one evaluation to metrics.jsonl."""
-    with self._metrics.open('a') as file:
+    with failed_writes.of(self._metrics), self._metrics.open('a') as file:
       file.write(json_line(row))
       file.flush()
       os.fsync(file.fileno())  # a checkpoint that follows on it is written next
@@ -204,7 +204,7 @@ def write_atomically(path, text):
   """Writes a file whole or not at all, also when the process is killed."""
   path = Path(path)
   draft = path.with_name(path.name + '.tmp')
-  with draft.open('w') as file:
+  with failed_writes.of(path), draft.open('w') as file:
     file.write(text)
     file.flush()
     os.fsync(file.fileno())
