@@ -79,12 +79,13 @@ def kill(arguments, folder, whole, seconds, generator, kills=5):
   for _ in range(kills):
     killed = False
     while not killed:  # a process that ends before its moment is started again
-      process = start(arguments, folder)
+      process, began = start(arguments, folder), time.monotonic()
       try:
         process.wait(generator.uniform(0, seconds))
         end = ending(process, f'{folder}.log')
         if end != 'done':
           return outcome(kills, end)
+        seconds = time.monotonic() - began
       except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -44,8 +44,8 @@ def run(run_dir, plot=None, allow_gin_imports=False):
   command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
   settings = gin.get_bindings(configurables.train)
   if not {'system', 'horizon', 'seed'} <= settings.keys():
-    raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same command '
-                    'in another folder writes the same one).')
+    raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
+                    'command in another folder writes the same one).')
   system = settings['system'](settings['horizon'])
   evaluation = Evaluator(
       system, lambda *specs: _load(SavedPolicy, specs, run_dir),

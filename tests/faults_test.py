@@ -279,7 +279,7 @@ def test_a_stop_while_a_profile_is_made_leaves_it(tmp_path, monkeypatch):
 def test_a_difference_is_named(whole, tmp_path):
   other = shutil.copytree(whole, tmp_path / 'run')
   assert not faults.difference(other, whole)
-  damage(other / 'metrics.jsonl', lambda content: content.replace(b'"env_steps": 24', b'"env_steps": 25'))
+  damage(other / 'metrics.jsonl', lambda content: content.replace(b'_steps": 24', b'_steps": 25'))
   assert faults.difference(other, whole).startswith('rows')
   shutil.copy(whole / 'metrics.jsonl', other)
   damage(other / 'eval/events*', emptied)

@@ -51,6 +51,7 @@ class RunFolder:
         the continuation of, or something else.
     """
     self.path, self.num_rows = Path(root_dir), 0
+    self._lock = None
     self._config = self.path / 'config.gin'
     self._metrics = self.path / 'metrics.jsonl'
     if self._config.exists():
@@ -87,7 +88,8 @@ class RunFolder:
                                        'give a --root_dir that can be written.') from error
 
   def close(self):
-    os.close(self._lock)
+    if self._lock is not None:
+      os.close(self._lock)
 
   def begin(self, env_steps):
     """Makes ready to train on from a checkpoint, or from the start.

@@ -68,8 +68,8 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed)
-  folder.open(asked)
   with contextlib.closing(folder), failed_writes.named(folder.path):
+    folder.open(asked)
     _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed,
            profile)
     return folder.write_summary(seed)
@@ -87,8 +87,8 @@ def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_int
   profiled = _Profiled(trainer, folder.path / 'train', profile)
   with contextlib.closing(recorder), contextlib.closing(profiled), _StopSignal() as stop:
     recorder.write_config()
-    _loop(trainer, profiled.iterate, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
-          checkpoint_interval, evaluated)
+    _loop(trainer, profiled.iterate, evaluator, recorder, checkpointer, stop, num_env_steps,
+          eval_interval, checkpoint_interval, evaluated)
   with warnings.catch_warnings():
     warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
     policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
@@ -121,8 +121,8 @@ def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_ste
       recorder.save(checkpointer)
       raise UserError(
           f'the last episodes of {trainer.system.name} all hold numbers that are not finite '
-          f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or reward, '
-          'then go on with --resume; the run is saved.')
+          f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or '
+          'reward, then go on with --resume; the run is saved.')
     iterate()
     recorder.show_progress(trainer.env_steps)
 
