@@ -115,7 +115,7 @@ def quota(arguments, folder, whole, seconds, generator):
     folder = pathlib.Path(kept)
   if end not in ('done', 'stopped'):
     return outcome(1, end)
-  stopped = end == 'stopped'
+  stopped = int(end == 'stopped')
   return outcome(1, run(arguments, folder), folder, whole) | {'stopped': stopped}
 
 

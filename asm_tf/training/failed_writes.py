@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import pathlib
 import re
 
 import tensorflow as tf
@@ -50,8 +51,8 @@ def _path_and_number(error, folder):
   """The file below `folder` that an error names, and its errno; None where there is none."""
   if isinstance(error, OSError):
     # What an open file raises has no name: full is the disk, whatever was being written.
-    path = error.filename or (folder if error.errno in _FULL else '')
-    return (path if str(path).startswith(str(folder)) else None), error.errno
+    path = error.filename or (folder if error.errno in _FULL else os.devnull)
+    return (path if pathlib.Path(path).is_relative_to(folder) else None), error.errno
   path = re.search(rf'{re.escape(str(folder))}[^;\s]*', error.message)
   number = next((_WORDS[words] for words in _WORDS if words in error.message), None)
   return path and path[0], number
