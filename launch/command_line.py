@@ -10,6 +10,7 @@ import pathlib
 import re
 import shlex
 import sys
+import tokenize
 import warnings
 
 from absl import app, flags, logging
@@ -50,10 +51,14 @@ def define_allow_gin_imports():
 def parse_gin(files, bindings, allow_imports=False):
   """Reads gin files, then bindings; what is wrong with them is the user's input."""
   gin.add_config_file_search_path(str(REPOSITORY))
-  if not allow_imports:
-    with_gin_errors(lambda: [_refuse_imports(file) for file in files])
-  with_gin_errors(lambda: gin.parse_config_files_and_bindings(
-      files, None, finalize_config=False))
+  try:
+    if not allow_imports:
+      with_gin_errors(lambda: [_refuse_imports(file) for file in files])
+    with_gin_errors(lambda: gin.parse_config_files_and_bindings(
+        files, None, finalize_config=False))
+  except (UnicodeDecodeError, SyntaxError, tokenize.TokenError) as error:  # Python's, of any text
+    raise UserError(f'{", ".join(map(str, files))} cannot be read as gin ({error}): give a file '
+                    'such as gin/myriad_lstm.gin.') from error
   macros = set(_macros())
   with_gin_errors(lambda: gin.parse_config(bindings))
   unknown = sorted(set(_macros()) - macros)

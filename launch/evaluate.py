@@ -43,9 +43,12 @@ def run(run_dir, plot=None, allow_gin_imports=False):
   from asm_tf.training.evaluator import Evaluator
   command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
   settings = gin.get_bindings(configurables.train)
+  if not {'system', 'horizon', 'seed'} <= settings.keys():
+    raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
+                    'command in another folder writes the same one).')
   system = settings['system'](settings['horizon'])
   evaluation = Evaluator(
-      system, lambda *specs: SavedPolicy(*specs, str(run_dir / 'policy')),
+      system, lambda *specs: _load(SavedPolicy, specs, run_dir),
       settings['seed']).evaluate()
 
   reference = scores.reference_for(system)
@@ -56,6 +59,16 @@ def run(run_dir, plot=None, allow_gin_imports=False):
   if reference is not None:
     print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
   print(f'picture: {plot}')
+
+
+def _load(saved_policy, specs, run_dir):
+  try:
+    return saved_policy(*specs, str(run_dir / 'policy'))
+  except Exception as error:  # pylint: disable=broad-except
+    # What TensorFlow raises depends on the file and on the byte at which it is damaged.
+    cause = str(error).split('\n', maxsplit=1)[0][:200]
+    raise UserError(f'the policy in {run_dir / "policy"} cannot be read ({cause}): make it again '
+                    f'with launch.main, --root_dir={run_dir} --resume.') from error
 
 
 if __name__ == '__main__':

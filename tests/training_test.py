@@ -100,7 +100,7 @@ def kill_after_row(monkeypatch, number):
 def tear_checkpoint(monkeypatch, number):
   """Leaves the `number`th checkpoint half written."""
   def tear(checkpointer):
-    data, = (tf.io.gfile.glob(checkpointer._manager.latest_checkpoint + '.data*'))
+    data, = tf.io.gfile.glob(tf.train.latest_checkpoint(checkpointer._path) + '.data*')
     content = open(data, 'rb').read()
     open(data, 'wb').write(content[:len(content) // 2])
   _kill_at(monkeypatch, Checkpointer, 'save', number, tear)
@@ -157,7 +157,7 @@ def test_a_torn_checkpoint_is_reported(whole_run, tmp_path, monkeypatch, caplog)
     tear_checkpoint(patch, 1)
     train(root_dir)
   before = rows(root_dir)
-  with pytest.raises(UserError, match='no checkpoint in .* can be read'):
+  with pytest.raises(UserError, match='no checkpoint in .* can be gone on from'):
     train(root_dir, resume=True)
   assert 'cannot be read' in caplog.text
   assert rows(root_dir) == before  # nothing was lost

@@ -27,6 +27,7 @@ _TAGS = {
     'gradient_cosine': 'Policy/CosineWithSimulatorGradient',
     'gradient_relative_error': 'Policy/RelativeErrorToSimulatorGradient',
     'skipped_updates': 'Metrics/SkippedUpdates',
+    'dropped_episodes': 'Metrics/DroppedEpisodes',
     'env_steps_per_second': 'RunTime/env_steps_per_sec',
     'updates_per_second': 'RunTime/train_steps_per_sec',
 }
@@ -36,7 +37,8 @@ _EVAL = ('return', 'normalised_score', 'episode_length')
 class Recorder:
   """Writes each evaluation to metrics.jsonl, TensorBoard and the progress bar."""
 
-  def __init__(self, folder, system, num_env_steps, wall_seconds=0.0, env_steps=0, has_bar=True):
+  def __init__(self, folder, system, num_env_steps, wall_seconds=0.0, env_steps=0, rows=(),
+               has_bar=True):
     """Opens the event files and the bar.
 
     Args:
@@ -45,16 +47,20 @@ class Recorder:
       num_env_steps: length of the run.
       wall_seconds: spent before a resume.
       env_steps: done before a resume.
+      rows: made before a resume.
       has_bar: show the bar.
     """
     self._folder = folder
     self._system = system
     self._reference = scores.reference_for(system)
     self._optimal = scores.optimal_trajectory(system)
-    for name in ('train', 'eval'):
-      _drop_events_after(folder.path / name, env_steps if wall_seconds > 0 else -1)
+    drawn = {name: _drop_events_after(folder.path / name, env_steps if wall_seconds > 0 else -1)
+             for name in ('train', 'eval')}
     self._writers = {name: tf.summary.create_file_writer(str(folder.path / name))
                      for name in ('train', 'eval')}
+    for name, points in drawn.items():  # what a damaged event file has lost is made again
+      for row in rows:
+        self._write_summaries(row, name, points)
     self._began = time.monotonic() - wall_seconds
     self._last = (time.monotonic(), env_steps, None)
     self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
@@ -77,10 +83,12 @@ class Recorder:
         'env_steps': trainer.env_steps, 'updates': trainer.updates,
         'return': evaluation.mean_return, 'normalised_score': score,
         'episode_length': len(evaluation.actions),
-        'collect_return': trainer.collect_return, **trainer.losses(),
+        'collect_return': trainer.collect_return,
+        'dropped_episodes': trainer.dropped_episodes, **trainer.losses(),
         **self._speeds(trainer), 'wall_seconds': self.wall_seconds}
     self._folder.append_row(row)
-    self._write_summaries(row)
+    for name in self._writers:
+      self._write_summaries(row, name)
     if score is not None:
       self._bar.set_postfix(score=f'{score:.4f}', refresh=False)
     else:
@@ -94,6 +102,10 @@ class Recorder:
     with self._writers['eval'].as_default(step=env_steps):
       tf.summary.image('trajectory', tf.image.decode_png(buffer.getvalue(), 4)[None])
     self._writers['eval'].flush()
+
+  def save(self, checkpointer):
+    """Saves a checkpoint that follows on the rows written so far."""
+    checkpointer.save(self.wall_seconds, self._folder.num_rows)
 
   def write_config(self):
     """Puts the operative configuration beside the curves."""
@@ -114,25 +126,31 @@ class Recorder:
     return {'env_steps_per_second': (trainer.env_steps - steps) / (now - then),
             'updates_per_second': (trainer.updates - updates) / (now - then)}
 
-  def _write_summaries(self, row):
-    for name, writer in self._writers.items():
-      with writer.as_default(step=row['env_steps']):
-        for key, value in row.items():
-          belongs = (key in _EVAL) == (name == 'eval')
-          is_curve = key not in ('env_steps', 'wall_seconds')
-          if belongs and is_curve and value is not None and np.isfinite(value):
-            tf.summary.scalar(_TAGS.get(key, f'Losses/{key}'), value)
-      writer.flush()
+  def _write_summaries(self, row, name, drawn=()):
+    """Draws a row's points but those that are `drawn`, (env_steps, tag) each."""
+    with self._writers[name].as_default(step=row['env_steps']):
+      for key, value in row.items():
+        belongs = (key in _EVAL) == (name == 'eval')
+        is_curve = key not in ('env_steps', 'wall_seconds')
+        tag = _TAGS.get(key, f'Losses/{key}')
+        if (belongs and is_curve and value is not None and np.isfinite(value)
+            and (row['env_steps'], tag) not in drawn):
+          tf.summary.scalar(tag, value)
+    self._writers[name].flush()
 
 
 def _drop_events_after(folder, step):
   """Rewrites a folder's event files without what lies after `step`.
 
   A resumed run makes those points again; TensorBoard would draw both.
+
+  Returns:
+    The points that are left, (step, tag) each.
   """
   files = sorted(folder.glob('events.out.tfevents.*'))
-  kept = [record for file in files for record in _whole_records(file)
-          if event_pb2.Event.FromString(record).step <= step]
+  records = [record for file in files for record in _whole_records(file)]
+  events = [event_pb2.Event.FromString(record) for record in records]
+  kept = [record for record, event in zip(records, events) if event.step <= step]
   if files:
     draft = folder / 'resumed.tmp'
     with tf.io.TFRecordWriter(str(draft)) as writer:
@@ -141,6 +159,8 @@ def _drop_events_after(folder, step):
     draft.replace(files[0])
     for file in files[1:]:
       file.unlink()
+  return {(event.step, value.tag) for event in events for value in event.summary.value
+          if event.step <= step}
 
 
 def _whole_records(file):

@@ -10,6 +10,7 @@
     policy/                 the evaluation policy as a SavedModel
 """
 
+import contextlib
 import fcntl
 import json
 import math
@@ -24,13 +25,19 @@ import tf_agents
 import tf_keras
 
 from asm_tf.errors import UserError
+from asm_tf.training import failed_writes
 
 # What a resume may change: how long to train.
 _EXTENDABLE = ('NUM_ENV_STEPS', 'train.num_env_steps')
 
 
 class RunFolder:
-  """The folder of one run; it refuses whatever would lose a result."""
+  """The folder of one run; it refuses whatever would lose a result.
+
+  Attributes:
+    path: of the folder.
+    num_rows: of metrics.jsonl, once the run has begun.
+  """
 
   def __init__(self, root_dir, resume):
     """Looks at the folder, without touching it.
@@ -43,7 +50,8 @@ class RunFolder:
       UserError: if the folder holds a run that this one would overwrite or is not
         the continuation of, or something else.
     """
-    self.path = Path(root_dir)
+    self.path, self.num_rows = Path(root_dir), 0
+    self._lock = None
     self._config = self.path / 'config.gin'
     self._metrics = self.path / 'metrics.jsonl'
     if self._config.exists():
@@ -76,11 +84,12 @@ class RunFolder:
       raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
                       'another --root_dir.') from error
     except OSError as error:
-      raise UserError(f'cannot write the run folder {self.path} ({error.strerror}): '
-                      'give a --root_dir that can be written.') from error
+      raise failed_writes.cannot_write(error.filename or self.path, error.errno,
+                                       'give a --root_dir that can be written.') from error
 
   def close(self):
-    os.close(self._lock)
+    if self._lock is not None:
+      os.close(self._lock)
 
   def begin(self, env_steps):
     """Makes ready to train on from a checkpoint, or from the start.
@@ -101,14 +110,31 @@ class RunFolder:
     if env_steps is None and summary.exists():
       raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
                       'resumed: give another --root_dir.')
-    kept = [row for row in read_rows(self.path)
+    kept = [row for row in self.rows_left()
             if env_steps is not None and row['env_steps'] <= env_steps]
     write_atomically(self._metrics, ''.join(map(json_line, kept)))
+    self.num_rows = len(kept)
     summary.unlink(missing_ok=True)
     return kept
 
+  def rows_left(self):
+    """The rows of metrics.jsonl up to the first, if any, that cannot be read."""
+    rows = []
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
+      for line in self._metrics.read_bytes().splitlines(keepends=True):
+        row = json.loads(line)
+        if not line.endswith(b'\n') or row['env_steps'] < 0:
+          break
+        rows.append(row)
+    return rows
+
   def _check_same_run(self):
-    before, now = read_config(self.path), _bindings(gin.config_str())
+    try:
+      before, now = read_config(self.path), _bindings(gin.config_str())
+    except (OSError, ValueError) as error:
+      raise UserError(
+          f'{self._config} cannot be read ({error}): put it back (a run of the same command in '
+          'another folder writes the same one), or give another --root_dir.') from error
     for key in sorted(before.keys() | now.keys()):
       if before.get(key) != now.get(key) and key not in _EXTENDABLE:
         raise UserError(
@@ -118,8 +144,11 @@ class RunFolder:
 
   def append_row(self, row):
     """Adds one evaluation to metrics.jsonl."""
-    with self._metrics.open('a') as file:
+    with failed_writes.of(self._metrics), self._metrics.open('a') as file:
       file.write(json_line(row))
+      file.flush()
+      os.fsync(file.fileno())  # a checkpoint that follows on it is written next
+    self.num_rows += 1
 
   def write_operative_config(self):
     write_atomically(self.path / 'operative_config.gin', gin.operative_config_str())
@@ -177,7 +206,7 @@ def write_atomically(path, text):
   """Writes a file whole or not at all, also when the process is killed."""
   path = Path(path)
   draft = path.with_name(path.name + '.tmp')
-  with draft.open('w') as file:
+  with failed_writes.of(path), draft.open('w') as file:
     file.write(text)
     file.flush()
     os.fsync(file.fileno())

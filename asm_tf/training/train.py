@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_agents.policies import policy_saver
 
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.training import failed_writes
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.memory import keep_freed_memory
@@ -72,8 +73,8 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   system = system(horizon)
   trainer = make_trainer(system, make_agent=make_agent, seed=seed, strategy=strategy)
-  folder.open(asked)
-  with contextlib.closing(folder), workers.together():
+  with contextlib.closing(folder), failed_writes.named(folder.path), workers.together():
+    folder.open(asked)
     workers.require_same(gin.config_str())
     _train(folder, system, trainer, workers, num_env_steps, eval_interval, checkpoint_interval,
            seed, profile)
@@ -85,15 +86,15 @@ def _train(folder, system, trainer, workers, num_env_steps, eval_interval, check
   """Trains on from the newest checkpoint to the end, and saves the policy."""
   evaluator = Evaluator(system, lambda *_: trainer.agent.policy, seed)
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints', workers)
-  wall_seconds = checkpointer.restore()
+  wall_seconds = checkpointer.restore(len(folder.rows_left()))
   rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
   evaluated = rows[-1]['env_steps'] if rows else -1
-  recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps,
+  recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps, rows,
                       has_bar=workers.index == 0)
-  iterate = _Profiled(trainer, folder.path / 'train') if profile else trainer.iterate
-  with contextlib.closing(recorder), _StopSignal() as stop:
+  profiled = _Profiled(trainer, folder.path / 'train', profile)
+  with contextlib.closing(recorder), contextlib.closing(profiled), _StopSignal() as stop:
     recorder.write_config()
-    _loop(trainer, iterate, evaluator, recorder, checkpointer,
+    _loop(trainer, profiled.iterate, evaluator, recorder, checkpointer,
           lambda: max(workers.values(stop.signal_number)), num_env_steps, eval_interval,
           checkpoint_interval, evaluated)
   with warnings.catch_warnings():
@@ -117,13 +118,19 @@ def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop_signal, num_
           recorder.draw(steps, evaluation)
         evaluated = steps
       if steps // checkpoint_interval > saved // checkpoint_interval or is_last:
-        checkpointer.save(recorder.wall_seconds)
+        recorder.save(checkpointer)
         saved = steps
       if is_last:
         return
     if signal_number := stop_signal():
-      checkpointer.save(recorder.wall_seconds)
+      recorder.save(checkpointer)
       raise Stopped(signal_number)
+    if trainer.gets_nothing:
+      recorder.save(checkpointer)
+      raise UserError(
+          f'the last episodes of {trainer.system.name} all hold numbers that are not finite '
+          f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or '
+          'reward, then go on with --resume; the run is saved.')
     iterate()
     recorder.show_progress(trainer.env_steps)
 
@@ -131,19 +138,27 @@ def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop_signal, num_
 class _Profiled:
   """Iterates a trainer, and traces the first iterations that have no more to compile."""
 
-  def __init__(self, trainer, folder):
+  def __init__(self, trainer, folder, profile):
     self._trainer, self._folder = trainer, str(folder)
-    self._left = _PROFILED_ITERATIONS
+    self._left = _PROFILED_ITERATIONS if profile else 0
+    self._tracing = False
 
-  def __call__(self):
-    if self._trainer.updates == 0 or self._left == 0:
+  def iterate(self):
+    if self._left == 0 or self._trainer.updates == 0:
       self._trainer.iterate()
       return
-    if self._left == _PROFILED_ITERATIONS:
+    if not self._tracing:
       tf.profiler.experimental.start(self._folder)
+      self._tracing = True
     self._trainer.iterate()
     self._left -= 1
     if self._left == 0:
+      self.close()
+
+  def close(self):
+    """Writes the profile, that of fewer iterations where the run was stopped among them."""
+    if self._tracing:
+      self._tracing = False
       tf.profiler.experimental.stop()
 
 

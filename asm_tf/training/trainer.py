@@ -12,10 +12,16 @@ from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 
 # Environment steps' worth of updates between two returns to Python: about a second.
 _CHUNK = 2000
+# So many episodes in a row that are not finite are no accident.
+_MOST_DROPPED_IN_A_ROW = 10
 
 
 class Trainer(tf.Module):
-  """Owns environment, replay and counters, and trains an agent with them."""
+  """Owns environment, replay and counters, and trains an agent with them.
+
+  An episode that holds a number that is not finite is left out of the replay and counted:
+  in a batch of 64 trajectories one such makes the whole gradient worthless.
+  """
 
   def __init__(self, system, make_agent, seed, warmup_steps=1500, model_period=2,
                batch_size=64, replay_capacity=1_000_000, make_replay=EpisodeReplayBuffer,
@@ -59,7 +65,9 @@ class Trainer(tf.Module):
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
-    accumulator = EpisodeAccumulator(spec, 1, rows, [self._observe, self.replay.add_batch])
+    self._dropped = tf.Variable(0, dtype=tf.int64, trainable=False, name='dropped_episodes')
+    self._dropped_in_a_row = 0  # of this process: a resume tries again
+    accumulator = EpisodeAccumulator(spec, 1, rows, [self._take])
     driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
     warmup_policy = UniformPolicy(
         self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
@@ -82,6 +90,16 @@ class Trainer(tf.Module):
     """Return of the last collected episode."""
     return float(self._collect_return)
 
+  @property
+  def dropped_episodes(self):
+    """Collected episodes that were not finite, and left out."""
+    return int(self._dropped)
+
+  @property
+  def gets_nothing(self):
+    """True when every one of the last episodes was left out."""
+    return self._dropped_in_a_row >= _MOST_DROPPED_IN_A_ROW
+
   def losses(self):
     """{name: value} of the agent's last updates."""
     return {name: float(value) for name, value in self.agent.losses().items()}
@@ -93,10 +111,16 @@ class Trainer(tf.Module):
 
   def iterate(self):
     """Collects an episode unless updates are due, then does a chunk of updates."""
-    if self.env_steps < self._warmup_steps:
+    steps, dropped = self.env_steps, self.dropped_episodes
+    replay_is_empty = dropped * self.system.horizon == steps
+    if steps < self._warmup_steps or replay_is_empty:
       self._warm_up()
     else:
       self._collect_and_update()
+    if self.dropped_episodes > dropped:
+      self._dropped_in_a_row += 1
+    elif self.env_steps > steps:
+      self._dropped_in_a_row = 0
 
   @tf.function
   def _collect_and_update(self):
@@ -112,8 +136,16 @@ class Trainer(tf.Module):
     steps = tf.maximum(self._env_steps - self._warmup_steps, 0)
     return steps // self._model_period - self._updates
 
-  def _observe(self, episodes):
-    if hasattr(self.agent, 'observe'):
-      self.agent.observe(episodes)
+  def _take(self, episodes):
+    """Takes a collected episode, a Trajectory [1, H+1, ...]."""
     self._env_steps.assign_add(self.system.horizon)
     self._collect_return.assign(tf.reduce_mean(tf.reduce_sum(episodes.reward[:, :-1], 1)))
+    parts = (episodes.observation, episodes.action, episodes.reward)
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(part)) for part in parts])
+    tf.cond(finite, lambda: self._learn_from(episodes), lambda: self._dropped.assign_add(1))
+
+  def _learn_from(self, episodes):
+    if hasattr(self.agent, 'observe'):
+      self.agent.observe(episodes)
+    self.replay.add_batch(episodes)
+    return self._dropped.read_value()
