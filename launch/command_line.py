@@ -52,8 +52,12 @@ def parse_gin(files, bindings, allow_imports=False):
   gin.add_config_file_search_path(str(REPOSITORY))
   if not allow_imports:
     with_gin_errors(lambda: [_refuse_imports(file) for file in files])
-  with_gin_errors(lambda: gin.parse_config_files_and_bindings(
-      files, None, finalize_config=False))
+  try:
+    with_gin_errors(lambda: gin.parse_config_files_and_bindings(
+        files, None, finalize_config=False))
+  except ModuleNotFoundError as error:
+    raise UserError(f'a gin file imports what Python does not find ({error}): put the folder that '
+                    'holds it on PYTHONPATH.') from error
   macros = set(_macros())
   with_gin_errors(lambda: gin.parse_config(bindings))
   unknown = sorted(set(_macros()) - macros)
