@@ -1,6 +1,7 @@
 """The Colab notebook, executed whole in a fresh kernel on a small budget."""
 
 import base64
+import importlib.machinery
 import importlib.util
 import os
 import pathlib
@@ -96,8 +97,13 @@ def test_outside_a_checkout_it_clones_one_or_asks_for_the_address(tmp_path):
 def test_only_what_is_missing_is_installed(absent, installed, monkeypatch):
   calls = []
   find_spec = importlib.util.find_spec
-  monkeypatch.setattr(importlib.util, 'find_spec',
-                      lambda name: None if name in absent else find_spec(name))
+
+  def find(name):
+    if name in absent:  # a folder gin/ is in every checkout
+      return importlib.machinery.ModuleSpec(name, None) if name == 'gin' else None
+    return find_spec(name)
+
+  monkeypatch.setattr(importlib.util, 'find_spec', find)
   names = {'importlib': importlib, 'os': os, 'pathlib': pathlib, 'sys': sys,
            'subprocess': types.SimpleNamespace(run=lambda words, check: calls.append(words))}
   exec(source('install'), names)  # pylint: disable=exec-used
