@@ -6,6 +6,7 @@
 """
 
 import datetime
+import os
 import pathlib
 
 from launch import command_line
@@ -22,30 +23,45 @@ def define_flags():
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
   flags.DEFINE_bool('profile', False, 'Write a TensorBoard profile of a few iterations.')
+  flags.DEFINE_enum(
+      'strategy', 'auto', ('auto', 'one_device', 'mirrored', 'multi_worker', 'tpu'),
+      'How updates are spread over devices: auto takes a TPU that --tpu names, the workers of '
+      'TF_CONFIG, the GPUs of this machine, or its CPU.')
+  flags.DEFINE_bool('use_gpu', None, 'Insist on a GPU, or with --nouse_gpu leave it alone.')
+  flags.DEFINE_string('tpu', None, "'local', or the name or address of a TPU.")
+  flags.DEFINE_integer('replicas', None, 'Replicas on this machine (default: one a GPU); without a '
+                       'GPU so many share the CPU.', lower_bound=1)
 
 
 def main():
   given = flags.FLAGS
   return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume,
-             given.profile, given.allow_gin_imports)
+             given.profile, given.allow_gin_imports,
+             dict(name=given.strategy, use_gpu=given.use_gpu, tpu=given.tpu,
+                  replicas=given.replicas))
 
 
 def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile=False,
-        allow_gin_imports=False):
+        allow_gin_imports=False, devices=None):
   """Does what the flags of the same names ask for; returns the exit code."""
   command_line.require_files('gin_file', gin_files)
   if resume and not root_dir:
     raise UserError('--resume goes on with the run in --root_dir: give that folder too.')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.training.strategies import make_strategy
   from asm_tf.training.train import Stopped
   command_line.parse_gin(
       gin_files, [*gin_bindings, f'train.seed = {seed}'], allow_gin_imports)
+  strategy = make_strategy(**(devices or {}))
+  if strategy is not None and not root_dir and os.environ.get('TF_CONFIG'):
+    raise UserError('workers on several hosts can not agree on a name by the clock: give '
+                    '--root_dir.')
   root_dir = root_dir or _default_root_dir(gin_files[0])
   asked = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
            'seed': seed, 'command': command_line.command('launch.main')}
   try:
     summary = command_line.with_gin_errors(lambda: configurables.train(
-        root_dir=root_dir, resume=resume, profile=profile, asked=asked))
+        root_dir=root_dir, resume=resume, profile=profile, asked=asked, strategy=strategy))
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code

@@ -3,7 +3,8 @@
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
-from asm_tf.agents.programs import compiled, in_parts
+from asm_tf.agents.programs import (
+    compiled, in_parts, in_replicas, require_shares, variables_of)
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.errors import (
     UserError, require_at_least, require_not_negative, require_positive)
@@ -26,7 +27,7 @@ class AsmAgent(tf_agent.TFAgent):
                model_optimizer, policy_optimizer, horizon, model_period=2, policy_period=16,
                policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0, feedback=0.0,
                octaves_alike=False, scale_returns=True, reward_optimizer=None, simulator=None,
-               comparison_period=0, seed=0, jit_compile=False, parts=1):
+               comparison_period=0, seed=0, jit_compile=False, parts=1, strategy=None):
     """Builds the agent from its parts.
 
     Args:
@@ -58,7 +59,10 @@ class AsmAgent(tf_agent.TFAgent):
         with the simulator's own; 0 for none.
       seed: of exploration and imagination.
       jit_compile: compile the updates with XLA.
-      parts: into how many, at most, a batch is split to form its gradients side by side.
+      parts: into how many, at most, a replica's share of a batch is split to form its
+        gradients side by side.
+      strategy: tf.distribute strategy among whose replicas batches are shared; the models
+        and optimisers were made in its scope. None for one device.
     """
     require_at_least(1, model_period=model_period)
     require_at_least(model_period, policy_period=policy_period)
@@ -66,6 +70,7 @@ class AsmAgent(tf_agent.TFAgent):
     require_at_least(1, policy_batch_size=policy_batch_size)
     require_not_negative(entropy_constant=entropy_constant, feedback=feedback)
     require_at_least(0, comparison_period=comparison_period)
+    require_shares(strategy, policy_batch_size=policy_batch_size)
     if feedback > 1:
       raise UserError(f'feedback is {feedback}: give a number from 0 to 1.')
     self.world_model = world_model
@@ -85,29 +90,33 @@ class AsmAgent(tf_agent.TFAgent):
     self._reward_optimizer = reward_optimizer
     self._simulator = simulator
     self._comparison_period = comparison_period
-    self._return_moments = RunningMoments(1) if scale_returns else None
+    self._strategy = strategy
+    with variables_of(strategy):
+      self._return_moments = RunningMoments(1) if scale_returns else None
+      for optimizer, module in ((model_optimizer, world_model), (policy_optimizer, actor),
+                                (reward_optimizer, reward)):
+        if optimizer is not None:
+          optimizer.build(module.trainable_variables)
     self._exploration = tf.random.Generator.from_seed((seed, 1), alg='philox')
     self._imagination = tf.random.Generator.from_seed((seed, 2), alg='philox')
     names = ['model_loss', 'model_gradient_norm', 'imagined_return', 'policy_entropy',
              'policy_gradient_norm']
     if reward_optimizer is not None:
       names += ['reward_loss']
-      reward_optimizer.build(reward.trainable_variables)
     if comparison_period:
       names += ['gradient_cosine', 'gradient_relative_error']
     # Each is an XLA program of its own: the gradients a program a part of the batch.
-    self._model_gradient = in_parts(compiled(self._model_gradient_of, jit_compile), parts)
-    self._imagine = in_parts(compiled(self._imagine_from, jit_compile), parts)
-    self._apply_to_model, self._apply_to_policy, self._update_reward, self._compare_gradients = (
-        compiled(function, jit_compile) for function in (
-            self._apply_to_model, self._apply_to_policy, self._update_reward,
+    self._model_gradient, self._imagine, self._reward_gradient = (
+        in_replicas(in_parts(compiled(function, jit_compile), parts), strategy) for function in (
+            self._model_gradient_of, self._imagine_from, self._reward_gradient_of))
+    self._apply_to_model, self._apply_to_policy, self._apply_to_reward, self._compare_gradients = (
+        compiled(function, jit_compile and strategy is None) for function in (
+            self._apply_to_model, self._apply_to_policy, self._apply_to_reward,
             self._compare_gradients))
     # NaN until the first update, so that no curve starts from a zero nobody measured.
     self._losses = {name: tf.Variable(float('nan'), trainable=False, name=name) for name in names}
     self._losses['skipped_updates'] = tf.Variable(0.0, trainable=False, name='skipped_updates')
     self._policy_updates = tf.Variable(0, trainable=False, name='policy_updates')
-    for optimizer, module in ((model_optimizer, world_model), (policy_optimizer, actor)):
-      optimizer.build(module.trainable_variables)
     super().__init__(
         time_step_spec, action_spec,
         policy=SquashedGaussianPolicy(time_step_spec, action_spec, actor),
@@ -140,7 +149,7 @@ class AsmAgent(tf_agent.TFAgent):
     states, actions = experience.observation[..., :-1], experience.action[:, :-1]
     self.update_model(states, actions, *([] if weights is None else [weights]))
     if self._reward_optimizer is not None:
-      self._update_reward(states[:, :-1], actions, experience.reward[:, :-1])
+      self.update_reward(states[:, :-1], actions, experience.reward[:, :-1])
     self.train_step_counter.assign_add(1)
     tf.cond(self._policy_update_is_due(),
             lambda: self.update_policy(self._starts(states)), lambda: None)
@@ -182,15 +191,22 @@ class AsmAgent(tf_agent.TFAgent):
     return loss, tape.gradient(loss, self.world_model.trainable_variables)
 
   def _apply_to_model(self, gradients):
-    return apply_if_finite(self._model_optimizer, gradients, self.world_model.trainable_variables)
+    return apply_if_finite(self._model_optimizer, gradients,
+                           self.world_model.trainable_variables, strategy=self._strategy)
 
-  def _update_reward(self, states, actions, rewards):
-    variables = self._reward.trainable_variables
+  def update_reward(self, states, actions, rewards):
+    """One update of the learned reward with s_0 .. s_{H-1} [B, H, n], [B, H, m] and [B, H]."""
+    loss, gradients = self._reward_gradient(states, actions, rewards)
+    self._record(self._apply_to_reward(gradients), reward_loss=loss)
+
+  def _reward_gradient_of(self, states, actions, rewards):
     with tf.GradientTape() as tape:
       loss = self._reward.loss(states, actions, tf.range(self._horizon), rewards)
-    _, applied = apply_if_finite(
-        self._reward_optimizer, tape.gradient(loss, variables), variables)
-    self._record(applied, reward_loss=loss)
+    return loss, tape.gradient(loss, self._reward.trainable_variables)
+
+  def _apply_to_reward(self, gradients):
+    return apply_if_finite(self._reward_optimizer, gradients, self._reward.trainable_variables,
+                           strategy=self._strategy)[1]
 
   def update_policy(self, initial_state):
     """One update of the policy, imagined from [policy_batch_size, n] in the world model."""
@@ -213,7 +229,7 @@ class AsmAgent(tf_agent.TFAgent):
 
   def _apply_to_policy(self, gradients):
     return apply_if_finite(self._policy_optimizer, [-gradient for gradient in gradients],
-                           self.actor.trainable_variables, self._clip_norm)
+                           self.actor.trainable_variables, self._clip_norm, self._strategy)
 
   def _policy_gradient(self, model, reward, initial_state, noise, scale=1.0, entropy_constant=0.0):
     arguments = (model, reward, self.actor, initial_state, noise, scale, entropy_constant)

@@ -14,7 +14,8 @@ import math
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
-from asm_tf.agents.programs import compiled, default_parts, in_parts
+from asm_tf.agents.programs import (
+    compiled, default_parts, in_parts, in_replicas, variables_of)
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.environments import scores
 from asm_tf.errors import UserError, require_positive
@@ -31,7 +32,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
 
   def __init__(self, time_step_spec, action_spec, *, model, optimizer, temperature_optimizer,
                horizon, target_return, return_scale, target_entropy, clip_norm=0.25, seed=0,
-               jit_compile=False, parts=1):
+               jit_compile=False, parts=1, strategy=None):
     """Builds the agent from its parts.
 
     Args:
@@ -48,23 +49,27 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
       seed: of exploration, windows and entropy estimates.
       jit_compile: see `AsmAgent`.
       parts: see `AsmAgent`.
+      strategy: see `AsmAgent`.
     """
     self.model = model
     self._horizon, self._clip_norm = horizon, clip_norm
     self._target_entropy = target_entropy
-    self._target_return = tf.Variable(target_return, trainable=False, dtype=tf.float32)
-    self._return_scale = tf.Variable(return_scale, trainable=False, dtype=tf.float32)
-    self._log_temperature = tf.Variable(tf.math.log(0.1), name='log_temperature')
     self._optimizer, self._temperature_optimizer = optimizer, temperature_optimizer
-    optimizer.build(model.trainable_variables)
-    temperature_optimizer.build([self._log_temperature])
+    self._strategy = strategy
+    with variables_of(strategy):
+      self._target_return = tf.Variable(target_return, trainable=False, dtype=tf.float32)
+      self._return_scale = tf.Variable(return_scale, trainable=False, dtype=tf.float32)
+      self._log_temperature = tf.Variable(tf.math.log(0.1), name='log_temperature')
+      optimizer.build(model.trainable_variables)
+      temperature_optimizer.build([self._log_temperature])
     self._exploration, self._sampling = (
         tf.random.Generator.from_seed((seed, stream), alg='philox') for stream in (1, 2))
     self._losses = {name: tf.Variable(float('nan'), trainable=False, name=name) for name in (
         'action_loss', 'policy_entropy', 'temperature', 'policy_gradient_norm')}
     self._losses['skipped_updates'] = tf.Variable(0.0, trainable=False, name='skipped_updates')
-    self._gradient = in_parts(compiled(self._gradient_of, jit_compile), parts)
-    self._apply = compiled(self._apply_to_both, jit_compile)
+    self._gradient = in_replicas(
+        in_parts(compiled(self._gradient_of, jit_compile), parts), strategy)
+    self._apply = compiled(self._apply_to_both, jit_compile and strategy is None)
     policy, collect_policy = (ReturnConditionedPolicy(
         time_step_spec, action_spec, model, self._target_return, self._return_scale, generator)
                               for generator in (None, self._exploration))
@@ -118,8 +123,10 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     # d/d log lambda of lambda (entropy - beta)
     slope = tf.exp(self._log_temperature) * (entropy - self._target_entropy)
     norm, applied = apply_if_finite(
-        self._optimizer, gradients, self.model.trainable_variables, self._clip_norm)
-    apply_if_finite(self._temperature_optimizer, [slope], [self._log_temperature])
+        self._optimizer, gradients, self.model.trainable_variables, self._clip_norm,
+        self._strategy)
+    apply_if_finite(self._temperature_optimizer, [slope], [self._log_temperature],
+                    strategy=self._strategy)
     return norm, applied
 
 
@@ -135,7 +142,7 @@ def log_likelihood(actions, mean, log_std):
 def make_decision_transformer_agent(
     system, time_step_spec, action_spec, model_period, seed, model=DecisionTransformer,
     target_score=1.0, learning_rate=1e-3, temperature_learning_rate=1e-3, jit_compile=True,
-    parts=None):
+    parts=None, strategy=None):
   """Builds the agent for a system whose random and optimal returns are known.
 
   Args:
@@ -151,6 +158,7 @@ def make_decision_transformer_agent(
     temperature_learning_rate: of Adam, for the entropy's dual variable.
     jit_compile: compile the updates with XLA.
     parts: see `make_asm_agent`.
+    strategy: see `make_asm_agent`.
   """
   del model_period
   require_positive(learning_rate=learning_rate,
@@ -161,17 +169,22 @@ def make_decision_transformer_agent(
         f'a return-conditioned agent needs the optimum of {system.name} at H = {system.horizon}: '
         f'run `python -m launch.solve --system={system.name} --horizon={system.horizon} --save`.')
   spread = reference.optimal - reference.random
-  normalizer = Normalizer(system.state_size, system.horizon)
+  with variables_of(strategy):
+    normalizer = Normalizer(system.state_size, system.horizon)
+    model = model(normalizer, system.state_size, system.action_size)
+    optimizer, temperature_optimizer = (
+        tf.keras.optimizers.Adam(rate, jit_compile=False)
+        for rate in (learning_rate, temperature_learning_rate))
   return DecisionTransformerAgent(
       time_step_spec, action_spec,
-      model=model(normalizer, system.state_size, system.action_size),
-      optimizer=tf.keras.optimizers.Adam(learning_rate, jit_compile=False),
-      temperature_optimizer=tf.keras.optimizers.Adam(
-          temperature_learning_rate, jit_compile=False),
+      model=model,
+      optimizer=optimizer,
+      temperature_optimizer=temperature_optimizer,
       horizon=system.horizon,
       target_return=reference.random + target_score * spread,
       return_scale=spread,
       target_entropy=-float(system.action_size),
       seed=seed,
       jit_compile=jit_compile,
-      parts=default_parts() if parts is None else parts)
+      parts=default_parts(strategy) if parts is None else parts,
+      strategy=strategy)

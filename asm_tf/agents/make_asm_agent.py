@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.agents.asm_agent import AsmAgent
-from asm_tf.agents.programs import default_parts
+from asm_tf.agents.programs import default_parts, variables_of
 from asm_tf.errors import require_positive
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
@@ -16,7 +16,7 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
                    policy_learning_rate=1e-3, policy_period=16, policy_batch_size=16,
                    entropy_constant=0.001, feedback=0.0, octaves_alike=False, normalize=True,
                    reward_model=None, reward_learning_rate=1e-3, comparison_period=0,
-                   jit_compile=True, parts=None):
+                   jit_compile=True, parts=None, strategy=None):
   """Builds the agent of Algorithm 1.
 
   Args:
@@ -43,24 +43,30 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
     comparison_period: policy updates between comparisons of the model's policy
       gradient with the simulator's; 0 for none.
     jit_compile: compile the updates with XLA.
-    parts: into how many, at most, a batch is split to form its gradients side by side;
-      None for one a CPU core.
+    parts: into how many, at most, a replica's share of a batch is split to form its
+      gradients side by side; None for one a CPU core.
+    strategy: tf.distribute strategy among whose replicas batches are shared, or None.
   """
   require_positive(model_learning_rate=model_learning_rate,
                    policy_learning_rate=policy_learning_rate,
                    reward_learning_rate=reward_learning_rate)
-  normalizer = Normalizer(system.state_size, system.horizon, normalize)
-  reward = system.reward
-  if reward_model is not None:
-    reward = reward_model(normalizer, system.state_size, system.action_size, scale=normalize)
+  sizes = system.state_size, system.action_size
+  with variables_of(strategy):
+    normalizer = Normalizer(system.state_size, system.horizon, normalize)
+    reward = system.reward
+    if reward_model is not None:
+      reward = reward_model(normalizer, *sizes, scale=normalize)
+    world_model, actor = world_model(normalizer, *sizes), actor(normalizer, *sizes)
+    model_optimizer, policy_optimizer, reward_optimizer = map(
+        _adam, (model_learning_rate, policy_learning_rate, reward_learning_rate))
   return AsmAgent(
       time_step_spec, action_spec,
-      world_model=world_model(normalizer, system.state_size, system.action_size),
-      actor=actor(normalizer, system.state_size, system.action_size),
+      world_model=world_model,
+      actor=actor,
       normalizer=normalizer,
       reward=reward,
-      model_optimizer=_adam(model_learning_rate),
-      policy_optimizer=_adam(policy_learning_rate),
+      model_optimizer=model_optimizer,
+      policy_optimizer=policy_optimizer,
       horizon=system.horizon,
       model_period=model_period,
       policy_period=policy_period,
@@ -68,13 +74,14 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       entropy_constant=entropy_constant,
       feedback=feedback,
       octaves_alike=octaves_alike,
-      reward_optimizer=None if reward_model is None else _adam(reward_learning_rate),
+      reward_optimizer=None if reward_model is None else reward_optimizer,
       simulator=(TrueDynamics(system), system.reward) if comparison_period else None,
       comparison_period=comparison_period,
       scale_returns=normalize,
       seed=seed,
       jit_compile=jit_compile,
-      parts=default_parts() if parts is None else parts)
+      parts=default_parts(strategy) if parts is None else parts,
+      strategy=strategy)
 
 
 def _adam(learning_rate):

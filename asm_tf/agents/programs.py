@@ -1,13 +1,19 @@
-"""Compiled functions of a batch, side by side on the cores of a CPU.
+"""Compiled functions of a batch, spread over the replicas of a strategy and the cores of a CPU.
 
-XLA runs a loop of small matrix products on one core. TensorFlow starts compiled
-functions that do not wait for each other at once: each is given a part of the batch, and
-the mean over the batch, of a loss or of a gradient, is the mean of the parts' means.
+The mean over a batch, of a loss or of a gradient, is the mean of the means over equal
+shares of it. A replica of a tf.distribute strategy is given a share; the gradients are
+averaged, and every replica applies the same mean, so that N of them do what one device
+does with the whole batch. Within a replica on a CPU, XLA runs a loop of small matrix
+products on one core, but TensorFlow starts compiled functions that do not wait for each
+other at once: each is given a part of the share.
 """
 
+import contextlib
 import os
 
 import tensorflow as tf
+
+from asm_tf.errors import UserError
 
 _SMALLEST_PART = 8  # trajectories; with fewer, the steps of a loop cost more than their products
 
@@ -40,8 +46,61 @@ def in_parts(function, most_parts):
   return mean_of_parts
 
 
-def default_parts():
-  """A part for each core that this process may use; one where there is an accelerator.
+def in_replicas(function, strategy):
+  """A function of batches as the mean of its values on the replicas' shares of them.
+
+  Args:
+    function: tensors [B, ...] -> nest of tensors of one dtype, each a mean over the batch.
+    strategy: tf.distribute strategy, whose number of replicas divides B; None for none.
+
+  Returns:
+    A function of the same arguments and value, to be called outside the replicas.
+  """
+  if strategy is None:
+    return function
+
+  def mean_of_replicas(*batches):
+    nest = None
+
+    def on_replica(*batches):
+      nonlocal nest
+      nest = function(*(replica_share(batch) for batch in batches))
+      # One tensor, so that the replicas wait for each other once.
+      return tf.concat([tf.reshape(value, [-1]) for value in tf.nest.flatten(nest)], 0)
+
+    packed = strategy.reduce('MEAN', strategy.run(on_replica, batches), axis=None)
+    values = tf.nest.flatten(nest)
+    pieces = tf.split(packed, [value.shape.num_elements() for value in values])
+    return tf.nest.pack_sequence_as(
+        nest, [tf.reshape(piece, value.shape) for piece, value in zip(pieces, values)])
+
+  return mean_of_replicas
+
+
+def replica_share(batch):
+  """What the replica that asks is to take of a batch [B, ...]: [B / replicas, ...]."""
+  replica = tf.distribute.get_replica_context()
+  size = batch.shape[0] // replica.num_replicas_in_sync
+  begin = replica.replica_id_in_sync_group * size
+  return tf.ensure_shape(batch[begin:begin + size], [size, *batch.shape[1:]])
+
+
+def variables_of(strategy):
+  """A context in which variables are made that every replica of a strategy, or None, has."""
+  return contextlib.nullcontext() if strategy is None else strategy.scope()
+
+
+def require_shares(strategy, **sizes):
+  """Raises `UserError` unless batches of these sizes can be shared among the replicas."""
+  replicas = 1 if strategy is None else strategy.num_replicas_in_sync
+  for name, size in sizes.items():
+    if size % replicas:
+      raise UserError(f'{name} is {size}, which {replicas} replicas can not share: give a '
+                      f'multiple of {replicas}.')
+
+
+def default_parts(strategy=None):
+  """A part for each core that a replica here may use; one where there is an accelerator.
 
   TF_NUM_INTRAOP_THREADS, which TensorFlow reads too, sets a limit: several runs that share a
   machine take turns no better than they share it.
@@ -49,4 +108,6 @@ def default_parts():
   if tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('TPU'):
     return 1
   cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-  return min(cores, int(os.environ.get('TF_NUM_INTRAOP_THREADS', 0)) or cores)
+  cores = min(cores, int(os.environ.get('TF_NUM_INTRAOP_THREADS', 0)) or cores)
+  replicas = 1 if strategy is None else len(strategy.extended.worker_devices)
+  return max(1, cores // replicas)

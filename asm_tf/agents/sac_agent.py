@@ -8,11 +8,13 @@ be updated less often than the critic, and the entropy constant may stay fixed.
 import math
 
 import tensorflow as tf
+from tf_agents.agents import tf_agent
 from tf_agents.agents.ddpg.critic_network import CriticNetwork
 from tf_agents.agents.sac import sac_agent, tanh_normal_projection_network
 from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 from tf_agents.policies.greedy_policy import GreedyPolicy
 
+from asm_tf.agents.programs import replica_share, variables_of
 from asm_tf.errors import UserError, require_at_least, require_positive
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.running_moments import RunningMoments
@@ -24,7 +26,7 @@ class SacAgent(sac_agent.SacAgent):
   def __init__(self, time_step_spec, action_spec, *, critic_network, actor_network, normalizer,
                critic_optimizer, actor_optimizer, alpha_optimizer, policy_updates_every,
                entropy_constant, learn_entropy_constant, discount, target_update_tau,
-               scale_returns):
+               scale_returns, strategy=None):
     """Builds the agent from its parts.
 
     Args:
@@ -44,24 +46,38 @@ class SacAgent(sac_agent.SacAgent):
       target_update_tau: share of the critic that its target takes on at each update.
       scale_returns: True counts rewards in units of the running standard deviation of
         the return; False as they are, as in the paper.
+      strategy: tf.distribute strategy among whose replicas batches are shared; the networks
+        and optimisers were made in its scope. None for one device.
     """
-    # Read at every loss, so that a variable scales rewards as TF-Agents' constant would.
-    reward_scale = tf.Variable(1.0, trainable=False, name='reward_scale')
-    super().__init__(
-        time_step_spec, action_spec, critic_network=critic_network, actor_network=actor_network,
-        actor_optimizer=actor_optimizer, critic_optimizer=critic_optimizer,
-        alpha_optimizer=alpha_optimizer, target_update_tau=target_update_tau,
-        td_errors_loss_fn=tf.math.squared_difference, gamma=discount,
-        reward_scale_factor=reward_scale, initial_log_alpha=math.log(entropy_constant),
-        train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
+    with variables_of(strategy):
+      # Read at every loss, so that a variable scales rewards as TF-Agents' constant would.
+      reward_scale = tf.Variable(1.0, trainable=False, name='reward_scale')
+      super().__init__(
+          time_step_spec, action_spec, critic_network=critic_network,
+          actor_network=actor_network, actor_optimizer=actor_optimizer,
+          critic_optimizer=critic_optimizer, alpha_optimizer=alpha_optimizer,
+          target_update_tau=target_update_tau, td_errors_loss_fn=tf.math.squared_difference,
+          gamma=discount, reward_scale_factor=reward_scale,
+          initial_log_alpha=math.log(entropy_constant),
+          train_step_counter=tf.Variable(
+              0, dtype=tf.int64, trainable=False, name='train_step',
+              aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))
+      self.initialize()
+      for optimizer, variables in (
+          (critic_optimizer, self._critic_network_1.trainable_variables
+           + self._critic_network_2.trainable_variables),
+          (actor_optimizer, self._actor_network.trainable_variables),
+          (alpha_optimizer, [self._log_alpha])):
+        optimizer._create_all_weights(variables)  # pylint: disable=protected-access
+    self._strategy = strategy
     self._reward_scale = reward_scale
     self._normalizer = normalizer
     self._policy_updates_every = policy_updates_every
+    self._policy_is_due = True
     self._learn_entropy_constant = learn_entropy_constant
     self._return_moments = RunningMoments(1) if scale_returns else None
     self._losses = {name: tf.Variable(float('nan'), trainable=False, name=name)
                     for name in ('critic_loss', 'actor_loss', 'alpha_loss', 'entropy_constant')}
-    self.initialize()
 
   @property
   def policy(self):
@@ -80,35 +96,50 @@ class SacAgent(sac_agent.SacAgent):
     return dict(self._losses)
 
   def _train(self, experience, weights):
-    info = super()._train(experience, weights)
-    for name, value in info.extra._asdict().items():
+    if weights is not None:
+      raise NotImplementedError('weights of transitions have no meaning for this agent.')
+    every = self._policy_updates_every
+    if every == 1:
+      losses = self._update(experience, policy_is_due=True)
+    else:
+      losses = tf.cond((self.train_step_counter + 1) % every == 0,
+                       lambda: self._update(experience, policy_is_due=True),
+                       lambda: self._update(experience, policy_is_due=False))
+    for name, value in losses._asdict().items():
       self._losses[name].assign(value)
     self._losses['entropy_constant'].assign(tf.exp(self._log_alpha))
-    return info
+    return tf_agent.LossInfo(tf.add_n(losses), losses)
+
+  def _update(self, experience, policy_is_due):
+    """TF-Agents' update of everything, or of the critic alone; returns its losses."""
+    self._policy_is_due = policy_is_due  # for `_apply_gradients`, while this is traced
+
+    def on_replica(experience):
+      return super(SacAgent, self)._train(experience, None).extra
+
+    if self._strategy is None:
+      return on_replica(experience)
+    # TF-Agents divides by the size of the whole batch: replicas' losses are added up.
+    parts = self._strategy.run(
+        lambda batch: on_replica(tf.nest.map_structure(replica_share, batch)), [experience])
+    return tf.nest.map_structure(
+        lambda part: self._strategy.reduce('SUM', part, axis=None), parts)
 
   def _apply_gradients(self, gradients, variables, optimizer):
     """TF-Agents' own, for the policy and the entropy constant only when they are due."""
     if optimizer is self._alpha_optimizer and not self._learn_entropy_constant:
       return
-    # Sorted: TF-Agents collects the critic's variables in a set, whose order may differ.
-    pairs = sorted(zip(gradients, variables), key=lambda pair: pair[1].name)
-    optimizer._create_all_weights(variables)  # pylint: disable=protected-access
-
-    def apply():
-      super(SacAgent, self)._apply_gradients(*zip(*pairs), optimizer)
-
-    if optimizer is self._critic_optimizer or self._policy_updates_every == 1:
-      apply()
-    else:
-      due = (self.train_step_counter + 1) % self._policy_updates_every == 0
-      tf.cond(due, apply, lambda: None)
+    if optimizer is self._critic_optimizer or self._policy_is_due:
+      # Sorted: TF-Agents collects the critic's variables in a set, whose order may differ.
+      pairs = sorted(zip(gradients, variables), key=lambda pair: pair[1].name)
+      super()._apply_gradients(*zip(*pairs), optimizer)
 
 
 def make_sac_agent(system, time_step_spec, action_spec, model_period, seed,
                    critic_learning_rate=3e-4, actor_learning_rate=3e-4, alpha_learning_rate=3e-4,
                    critic_hidden_sizes=(256, 256), actor_hidden_sizes=(256, 256),
                    policy_period=1, entropy_constant=1.0, learn_entropy_constant=True,
-                   discount=0.99, target_update_tau=0.005, normalize=True):
+                   discount=0.99, target_update_tau=0.005, normalize=True, strategy=None):
   """Builds the agent; the defaults are TF-Agents' customary ones.
 
   Args:
@@ -129,6 +160,7 @@ def make_sac_agent(system, time_step_spec, action_spec, model_period, seed,
     target_update_tau: see `SacAgent`.
     normalize: scale states, time and rewards by their running moments; False follows
       the paper to the letter.
+    strategy: tf.distribute strategy among whose replicas batches are shared, or None.
   """
   del seed
   require_positive(critic_learning_rate=critic_learning_rate, entropy_constant=entropy_constant,
@@ -138,28 +170,35 @@ def make_sac_agent(system, time_step_spec, action_spec, model_period, seed,
   if policy_period % model_period:
     raise UserError(f'policy_period is {policy_period}: give a multiple of the environment '
                     f'steps of a critic update, {model_period}.')
-  normalizer = Normalizer(system.state_size, system.horizon, normalize)
   observation_spec = time_step_spec.observation
+  with variables_of(strategy):
+    normalizer = Normalizer(system.state_size, system.horizon, normalize)
+    critic_network = NormalizedCritic(
+        (observation_spec, action_spec), normalizer=normalizer,
+        joint_fc_layer_params=critic_hidden_sizes, kernel_initializer='glorot_uniform',
+        last_kernel_initializer='glorot_uniform')
+    actor_network = ActorDistributionNetwork(
+        observation_spec, action_spec, preprocessing_layers=ObservationFeatures(normalizer),
+        fc_layer_params=actor_hidden_sizes, continuous_projection_net=(
+            tanh_normal_projection_network.TanhNormalProjectionNetwork))
+    critic_optimizer, actor_optimizer, alpha_optimizer = map(
+        tf.keras.optimizers.legacy.Adam,
+        (critic_learning_rate, actor_learning_rate, alpha_learning_rate))
   return SacAgent(
       time_step_spec, action_spec,
-      critic_network=NormalizedCritic(
-          (observation_spec, action_spec), normalizer=normalizer,
-          joint_fc_layer_params=critic_hidden_sizes, kernel_initializer='glorot_uniform',
-          last_kernel_initializer='glorot_uniform'),
-      actor_network=ActorDistributionNetwork(
-          observation_spec, action_spec, preprocessing_layers=ObservationFeatures(normalizer),
-          fc_layer_params=actor_hidden_sizes, continuous_projection_net=(
-              tanh_normal_projection_network.TanhNormalProjectionNetwork)),
+      critic_network=critic_network,
+      actor_network=actor_network,
       normalizer=normalizer,
-      critic_optimizer=tf.keras.optimizers.legacy.Adam(critic_learning_rate),
-      actor_optimizer=tf.keras.optimizers.legacy.Adam(actor_learning_rate),
-      alpha_optimizer=tf.keras.optimizers.legacy.Adam(alpha_learning_rate),
+      critic_optimizer=critic_optimizer,
+      actor_optimizer=actor_optimizer,
+      alpha_optimizer=alpha_optimizer,
       policy_updates_every=policy_period // model_period,
       entropy_constant=entropy_constant,
       learn_entropy_constant=learn_entropy_constant,
       discount=discount,
       target_update_tau=target_update_tau,
-      scale_returns=normalize)
+      scale_returns=normalize,
+      strategy=strategy)
 
 
 class NormalizedCritic(CriticNetwork):

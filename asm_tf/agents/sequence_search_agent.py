@@ -109,8 +109,11 @@ class _SequencePolicy(tf_policy.TFPolicy):
 
 
 def make_sequence_search_agent(system, time_step_spec, action_spec, model_period, seed,
-                               population=50, elite=5, refit=True):
+                               population=50, elite=5, refit=True, strategy=None):
   """Builds the agent: see `SequenceSearchAgent`; `model_period` is not used."""
   del model_period
+  if strategy is not None:
+    raise UserError('a search over action sequences has no gradients to share among replicas: '
+                    'leave --strategy.')
   return SequenceSearchAgent(time_step_spec, action_spec, horizon=system.horizon,
                              population=population, elite=elite, refit=refit, seed=seed)

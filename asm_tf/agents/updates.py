@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 
-def apply_if_finite(optimizer, gradients, variables, clip_norm=None):
+def apply_if_finite(optimizer, gradients, variables, clip_norm=None, strategy=None):
   """Applies the gradients unless one is not finite.
 
   Clipping by the global norm alone would turn an infinite gradient into NaN.
@@ -13,6 +13,8 @@ def apply_if_finite(optimizer, gradients, variables, clip_norm=None):
     gradients: one tensor a variable (to descend).
     variables: what they update.
     clip_norm: largest global norm, or None.
+    strategy: tf.distribute strategy on each of whose replicas the same gradients are
+      applied to its copy of the variables, or None.
 
   Returns:
     The global norm before clipping, and whether the update was applied.
@@ -22,8 +24,14 @@ def apply_if_finite(optimizer, gradients, variables, clip_norm=None):
   if clip_norm is not None:
     gradients, _ = tf.clip_by_global_norm(gradients, clip_norm, use_norm=norm)
 
+  def on_replica(gradients):
+    optimizer.apply_gradients(zip(gradients, variables), skip_gradients_aggregation=True)
+
   def apply():
-    optimizer.apply_gradients(zip(gradients, variables))
+    if strategy is None:
+      optimizer.apply_gradients(zip(gradients, variables))
+    else:
+      strategy.run(on_replica, [gradients])
     return True
 
   return norm, tf.cond(finite, apply, lambda: False)

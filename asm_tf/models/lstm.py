@@ -44,7 +44,7 @@ class LSTMLayer(tf.keras.layers.Layer):
 
   def call(self, z, h0, c0):
     """Input projections z [T, B, 4u], h0 and c0 [B, u] -> [T, B, u], and h and c at the end."""
-    hs, c = lstm_scan(z, self.recurrent_kernel, h0, c0)
+    hs, c = lstm_scan(z, tf.convert_to_tensor(self.recurrent_kernel), h0, c0)
     return hs, (hs[-1], c)
 
   def start(self, carry):

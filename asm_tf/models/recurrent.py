@@ -91,7 +91,7 @@ class RecurrentModel(SequenceModel):
 
 
 def _affine(x, kernel, bias):
-  return _add_bias(tf.tensordot(x, kernel, 1), bias)
+  return _add_bias(tf.tensordot(x, kernel, 1), tf.convert_to_tensor(bias))
 
 
 @tf.custom_gradient

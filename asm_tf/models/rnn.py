@@ -20,7 +20,7 @@ class RNNLayer(tf.keras.layers.Layer):
 
   def call(self, z, x0):
     """Input projections z [T, B, u], x0 [B, u] -> [T, B, u], and x at the end."""
-    xs = rnn_scan(z, self.recurrent_kernel, x0)
+    xs = rnn_scan(z, tf.convert_to_tensor(self.recurrent_kernel), x0)
     return xs, (xs[-1],)
 
   def start(self, carry):

@@ -36,7 +36,7 @@ _EVAL = ('return', 'normalised_score', 'episode_length')
 class Recorder:
   """Writes each evaluation to metrics.jsonl, TensorBoard and the progress bar."""
 
-  def __init__(self, folder, system, num_env_steps, wall_seconds=0.0, env_steps=0):
+  def __init__(self, folder, system, num_env_steps, wall_seconds=0.0, env_steps=0, has_bar=True):
     """Opens the event files and the bar.
 
     Args:
@@ -45,6 +45,7 @@ class Recorder:
       num_env_steps: length of the run.
       wall_seconds: spent before a resume.
       env_steps: done before a resume.
+      has_bar: show the bar.
     """
     self._folder = folder
     self._system = system
@@ -57,7 +58,7 @@ class Recorder:
     self._began = time.monotonic() - wall_seconds
     self._last = (time.monotonic(), env_steps, None)
     self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
-                     dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 10)
+                     dynamic_ncols=True, disable=not has_bar, mininterval=0.5 if sys.stderr.isatty() else 10)
 
   @property
   def wall_seconds(self):

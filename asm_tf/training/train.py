@@ -4,6 +4,7 @@ import contextlib
 import functools
 import signal
 
+import gin
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_at_least
@@ -14,6 +15,7 @@ from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.saved_models import save_policy, save_world_model
 from asm_tf.training.trainer import Trainer
+from asm_tf.training.workers import Workers
 
 _EVALUATIONS_A_PICTURE = 5
 _PROFILED_ITERATIONS = 3
@@ -33,7 +35,7 @@ class Stopped(Exception):
 
 def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
           make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000, profile=False,
-          asked=None):
+          asked=None, strategy=None):
   """Trains an agent and leaves a run folder.
 
   Args:
@@ -49,6 +51,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     checkpoint_interval: environment steps between checkpoints.
     profile: write a TensorBoard profile of the first iterations after compilation.
     asked: dict of what the command line said, kept in the folder.
+    strategy: see `Trainer`.
 
   Returns:
     The run's summary, a dict.
@@ -59,40 +62,44 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   """
   require_at_least(1, num_env_steps=num_env_steps, eval_interval=eval_interval,
                    checkpoint_interval=checkpoint_interval)
-  folder = RunFolder(root_dir, resume)
+  workers = Workers(strategy)
+  folder = RunFolder(workers.folder(root_dir), resume)
   keep_freed_memory()
   tf.keras.utils.set_random_seed(seed)
   if not (isinstance(system, functools.partial) or isinstance(system, type)):
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   system = system(horizon)
-  trainer = make_trainer(system, make_agent=make_agent, seed=seed)
+  trainer = make_trainer(system, make_agent=make_agent, seed=seed, strategy=strategy)
   folder.open(asked)
   with contextlib.closing(folder):
-    _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed,
-           profile)
+    workers.require_same(gin.config_str())
+    _train(folder, system, trainer, workers, num_env_steps, eval_interval, checkpoint_interval,
+           seed, profile)
     return folder.write_summary(seed)
 
 
-def _train(folder, system, trainer, num_env_steps, eval_interval, checkpoint_interval, seed,
-           profile):
+def _train(folder, system, trainer, workers, num_env_steps, eval_interval, checkpoint_interval,
+           seed, profile):
   """Trains on from the newest checkpoint to the end, and saves what was learned."""
   evaluator = Evaluator(system, lambda *_: trainer.agent.policy, seed)
-  checkpointer = Checkpointer(trainer, folder.path / 'checkpoints')
+  checkpointer = Checkpointer(trainer, folder.path / 'checkpoints', workers)
   wall_seconds = checkpointer.restore()
   rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
   evaluated = rows[-1]['env_steps'] if rows else -1
-  recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps)
+  recorder = Recorder(folder, system, num_env_steps, wall_seconds or 0.0, trainer.env_steps,
+                      has_bar=workers.index == 0)
   iterate = _Profiled(trainer, folder.path / 'train') if profile else trainer.iterate
   with contextlib.closing(recorder), _StopSignal() as stop:
     recorder.write_config()
-    _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
+    _loop(trainer, iterate, evaluator, recorder, checkpointer,
+          lambda: max(workers.values(stop.signal_number)), num_env_steps, eval_interval,
           checkpoint_interval, evaluated)
   save_policy(trainer.agent.policy, folder.path / 'policy')
   save_world_model(trainer.agent, system, folder.path / 'world_model')
 
 
-def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_steps, eval_interval,
-          checkpoint_interval, evaluated):
+def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop_signal, num_env_steps,
+          eval_interval, checkpoint_interval, evaluated):
   """Trains to the end; `evaluated` is the step of the last row, -1 before the first."""
   saved = trainer.env_steps
   while True:
@@ -110,9 +117,9 @@ def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop, num_env_ste
         saved = steps
       if is_last:
         return
-    if stop.signal_number is not None:
+    if signal_number := stop_signal():
       checkpointer.save(recorder.wall_seconds)
-      raise Stopped(stop.signal_number)
+      raise Stopped(signal_number)
     iterate()
     recorder.show_progress(trainer.env_steps)
 
@@ -137,10 +144,10 @@ class _Profiled:
 
 
 class _StopSignal:
-  """Remembers SIGTERM or Ctrl-C, to be acted on between two iterations."""
+  """Remembers SIGTERM or Ctrl-C, to be acted on between two iterations; 0 before."""
 
   def __init__(self):
-    self.signal_number = None
+    self.signal_number = 0
     self._previous = {}
 
   def __enter__(self):

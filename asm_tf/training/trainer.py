@@ -3,6 +3,7 @@
 import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 
+from asm_tf.agents.programs import require_shares
 from asm_tf.environments.system_environment import SystemEnvironment
 from asm_tf.errors import require_at_least
 from asm_tf.policies.tf_policies import UniformPolicy
@@ -17,13 +18,14 @@ class Trainer(tf.Module):
   """Owns environment, replay and counters, and trains an agent with them."""
 
   def __init__(self, system, make_agent, seed, warmup_steps=1500, model_period=2,
-               batch_size=64, replay_capacity=1_000_000, make_replay=EpisodeReplayBuffer):
+               batch_size=64, replay_capacity=1_000_000, make_replay=EpisodeReplayBuffer,
+               strategy=None):
     """Builds everything that a run checkpoints.
 
     Args:
       system: `System`.
-      make_agent: function (system, time_step_spec, action_spec, model_period, seed)
-        -> TFAgent, which may have `observe(episodes)`.
+      make_agent: function (system, time_step_spec, action_spec, model_period, seed,
+        strategy) -> TFAgent, which may have `observe(episodes)`.
       seed: of the run.
       warmup_steps: environment steps with uniform random actions before the first
         update, rounded up to whole episodes.
@@ -32,11 +34,14 @@ class Trainer(tf.Module):
       batch_size: items of the replay a `train` call: trajectories or transitions.
       replay_capacity: environment steps kept.
       make_replay: class of replay buffer, filled with whole episodes.
+      strategy: tf.distribute strategy among whose replicas the batches are shared, or
+        None. Workers of several hosts collect the same episodes, each for itself.
     """
     super().__init__(name='trainer')
     require_at_least(
         1, warmup_steps=warmup_steps, model_period=model_period, batch_size=batch_size)
     require_at_least(system.horizon, replay_capacity=replay_capacity)
+    require_shares(strategy, batch_size=batch_size)
     self.system = system
     self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
@@ -47,7 +52,7 @@ class Trainer(tf.Module):
     self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
     self.agent = make_agent(system=system, time_step_spec=self.env.time_step_spec(),
                             action_spec=self.env.action_spec(), model_period=model_period,
-                            seed=seed)
+                            seed=seed, strategy=strategy)
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
     capacity = replay_capacity // system.horizon * rows  # the boundary rows are no steps
     self.replay = make_replay(spec, rows, capacity, seed=(seed, 5))
