@@ -56,6 +56,9 @@ def parse_gin(files, bindings, allow_imports=False):
       with_gin_errors(lambda: [_refuse_imports(file) for file in files])
     with_gin_errors(lambda: gin.parse_config_files_and_bindings(
         files, None, finalize_config=False))
+  except ModuleNotFoundError as error:
+    raise UserError(f'a gin file imports what Python does not find ({error}): put the folder that '
+                    'holds it on PYTHONPATH.') from error
   except (UnicodeDecodeError, SyntaxError, tokenize.TokenError) as error:  # Python's, of any text
     raise UserError(f'{", ".join(map(str, files))} cannot be read as gin ({error}): give a file '
                     'such as gin/myriad_lstm.gin.') from error

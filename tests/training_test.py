@@ -79,7 +79,8 @@ def test_a_run_leaves_its_folder(whole_run):
   root_dir, summary = whole_run
   names = {path.name for path in root_dir.iterdir()}
   assert names == {'config.gin', 'run.json', 'operative_config.gin', 'metrics.jsonl',
-                   'summary.json', 'train', 'eval', 'checkpoints', 'policy'}
+                   'summary.json', 'train', 'eval', 'checkpoints', 'policy',
+                   'world_model'}
   written = rows(root_dir)
   assert [row['env_steps'] for row in written] == [0, 54, 102, 150, 204, 252, 300]
   # 54 steps of warm-up, then one update every 2 steps.

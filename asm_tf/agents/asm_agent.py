@@ -125,6 +125,11 @@ class AsmAgent(tf_agent.TFAgent):
         train_sequence_length=horizon + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
+  @property
+  def reward(self):
+    """The function of the imagined rewards, given or learned."""
+    return self._reward
+
   def observe(self, episodes):
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
     self._normalizer.update(episodes.observation[..., :-1])

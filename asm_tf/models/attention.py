@@ -56,6 +56,11 @@ def empty_cache(batch_size, heads, key_size, value_size, steps, dtype):
                for length in (0, steps) for size in (key_size, value_size))
 
 
+def batch_size_of(x):
+  """B of x [B, ...]: a number where it is known, a tensor in a graph for any B."""
+  return x.shape[0] or tf.shape(x)[0]
+
+
 def cache_stretch(horizon):
   """Steps after which a loop of `horizon` steps had best extend its cache."""
   return max(_STRETCH, -(-horizon // _MOST_STRETCHES))
@@ -63,8 +68,9 @@ def cache_stretch(horizon):
 
 def extend_cache(cache, steps):
   """Room for `steps` more positions, once all that there was is filled."""
-  batch_size, heads, _, key_size = cache[0].shape
-  fresh = empty_cache(batch_size, heads, key_size, cache[1].shape[-1], steps, cache[0].dtype)
+  _, heads, _, key_size = cache[0].shape
+  fresh = empty_cache(batch_size_of(cache[0]), heads, key_size, cache[1].shape[-1], steps,
+                      cache[0].dtype)
   past = (tf.concat(pair, 2) for pair in zip(cache[:2], cache[2:]))
   return (*past, *fresh[2:])
 

@@ -25,14 +25,12 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im):
   Returns:
     x_1 .. x_T, real and imaginary part, each [T, B, N].
   """
-  first_re, first_im = multiply(rate_re, rate_im, x0_re, x0_im)
-  x_re, x_im = _scan(rate_re, rate_im, _add_to_first(v_re, first_re),
-                     _add_to_first(v_im, first_im))
+  x_re, x_im = _states(rate_re, rate_im, v_re, v_im, x0_re, x0_im)
 
   def gradient(dx_re, dx_im):
     # g_t = dx_t + conj(lambda) g_{t+1}: the recurrence on the reversed sequence.
     zeros = tf.zeros_like(x0_re)
-    g_re, g_im = (part[::-1] for part in linear_recurrence(
+    g_re, g_im = (part[::-1] for part in _states(
         rate_re, -rate_im, dx_re[::-1], dx_im[::-1], zeros, zeros))
     past_re = tf.concat([x0_re[None], x_re[:-1]], 0)
     past_im = tf.concat([x0_im[None], x_im[:-1]], 0)
@@ -42,6 +40,11 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im):
             dx0_re, dx0_im)
 
   return (x_re, x_im), gradient
+
+
+def _states(rate_re, rate_im, v_re, v_im, x0_re, x0_im):
+  first_re, first_im = multiply(rate_re, rate_im, x0_re, x0_im)
+  return _scan(rate_re, rate_im, _add_to_first(v_re, first_re), _add_to_first(v_im, first_im))
 
 
 def multiply(a_re, a_im, b_re, b_im):

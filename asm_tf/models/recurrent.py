@@ -99,6 +99,7 @@ def _add_bias(x, bias):
   """x [..., u] + bias [u]; XLA on a CPU sums a gradient faster as a product with ones."""
   def gradient(dy):
     rows = tf.reshape(dy, [-1, bias.shape[0]])
-    return dy, (tf.ones([2, rows.shape[0]], dy.dtype) @ rows)[0]
+    ones = tf.ones([2, rows.shape[0] or tf.shape(rows)[0]], dy.dtype)  # an export is of any B
+    return dy, (ones @ rows)[0]
 
   return x + bias, gradient

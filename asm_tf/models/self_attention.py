@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from asm_tf.errors import require_at_least
 from asm_tf.models.attention import (
-    cache_stretch, causal_attention, decode_attention, empty_cache, extend_cache)
+    batch_size_of, cache_stretch, causal_attention, decode_attention, empty_cache, extend_cache)
 from asm_tf.models.sequence_model import SequenceModel
 
 
@@ -43,7 +43,7 @@ class SelfAttention(SequenceModel):
     return self._normalizer.denormalize(causal_attention(queries, keys, values)[:, 0])
 
   def start(self, initial_state, horizon):
-    return initial_state, empty_cache(initial_state.shape[0], 1, self._key.units,
+    return initial_state, empty_cache(batch_size_of(initial_state), 1, self._key.units,
                                       self._value.units, horizon, initial_state.dtype)
 
   def extend(self, carry, steps):

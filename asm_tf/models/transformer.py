@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least
-from asm_tf.models.attention import cache_stretch
+from asm_tf.models.attention import batch_size_of, cache_stretch
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
 
@@ -44,7 +44,7 @@ class Transformer(SequenceModel):
 
   def start(self, initial_state, horizon):
     self._require_positions(horizon)
-    return initial_state, self._stack.start(initial_state.shape[0], horizon)
+    return initial_state, self._stack.start(batch_size_of(initial_state), horizon)
 
   def extend(self, carry, steps):
     initial_state, caches = carry

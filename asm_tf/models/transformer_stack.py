@@ -132,7 +132,7 @@ class _Block(tf.keras.layers.Layer):
   def step(self, x, cache, t):
     query, key, value = tf.unstack(self._heads_of(x), axis=-3)  # [B, heads, d]
     attended, cache = decode_attention(self._scale * query, key, value, cache, t)
-    return self._add_branches(x, tf.reshape(attended, x.shape), False), cache
+    return self._add_branches(x, tf.reshape(attended, [-1, self._size]), False), cache
 
   def attention_map(self, x):
     queries, keys, _ = self._project(x)

@@ -8,6 +8,7 @@
     train/ eval/            TensorBoard events
     checkpoints/            what a resume goes on from
     policy/                 the evaluation policy as a SavedModel
+    world_model/            the world model, where there is one, as a SavedModel
 """
 
 import contextlib

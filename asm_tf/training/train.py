@@ -3,11 +3,9 @@
 import contextlib
 import functools
 import signal
-import warnings
 
 import gin
 import tensorflow as tf
-from tf_agents.policies import policy_saver
 
 from asm_tf.errors import UserError, require_at_least
 from asm_tf.training import failed_writes
@@ -16,6 +14,7 @@ from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.memory import keep_freed_memory
 from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
+from asm_tf.training.saved_models import save_policy, save_world_model
 from asm_tf.training.trainer import Trainer
 from asm_tf.training.workers import Workers
 
@@ -83,7 +82,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
 
 def _train(folder, system, trainer, workers, num_env_steps, eval_interval, checkpoint_interval,
            seed, profile):
-  """Trains on from the newest checkpoint to the end, and saves the policy."""
+  """Trains on from the newest checkpoint to the end, and saves what was learned."""
   evaluator = Evaluator(system, lambda *_: trainer.agent.policy, seed)
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints', workers)
   wall_seconds = checkpointer.restore(len(folder.rows_left()))
@@ -97,10 +96,8 @@ def _train(folder, system, trainer, workers, num_env_steps, eval_interval, check
     _loop(trainer, profiled.iterate, evaluator, recorder, checkpointer,
           lambda: max(workers.values(stop.signal_number)), num_env_steps, eval_interval,
           checkpoint_interval, evaluated)
-  with warnings.catch_warnings():
-    warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
-    policy_saver.PolicySaver(trainer.agent.policy, batch_size=None).save(
-        str(folder.path / 'policy'))
+  save_policy(trainer.agent.policy, folder.path / 'policy')
+  save_world_model(trainer.agent, system, folder.path / 'world_model')
 
 
 def _loop(trainer, iterate, evaluator, recorder, checkpointer, stop_signal, num_env_steps,

@@ -27,6 +27,7 @@ def draw(rows):
     image = axis.imshow(np.sqrt(row['map']), cmap='Greys', vmin=0, vmax=1,
                         interpolation='nearest', aspect='auto')
     axis.set(title=f'layer {row["layer"]}', ylabel='prediction of $s_{t+1}$, t')
+    axis.locator_params(integer=True)
   axes[-1].set_xlabel('action $a_k$, k')
   bar = figure.colorbar(image, ax=axes, label='attention weight', shrink=0.6)
   bar.set_ticks(np.sqrt([0, 0.01, 0.1, 0.3, 1]), labels=['0', '0.01', '0.1', '0.3', '1'])

@@ -1,0 +1,117 @@
+"""What a run learned as SavedModels that need TensorFlow and nothing else.
+
+    policy = tf.saved_model.load('<run>/policy')
+    policy.action(time_step)               # TF-Agents' PolicySaver
+
+    world = tf.saved_model.load('<run>/world_model')
+    world.predict(initial_state, actions)  # s_0 [B, n], a_0 .. [B, T, m] -> s_1 .. s_T
+    world.reward(states, actions, t)       # r_t = r(s_t, a_t, t), [B, T]
+
+for any B and any T up to H, in the environment's own units; the world model is
+differentiable in actions and states, which is what it is for (docs/export.md).
+"""
+
+import logging
+import warnings
+
+import tensorflow as tf
+from tf_agents.policies import policy_saver, tf_policy
+
+_log = logging.getLogger(__name__)
+
+
+def save_policy(policy, path):
+  """Writes a policy by TF-Agents' PolicySaver, without its distribution.
+
+  A distribution's type is TF-Agents' own: a process without TF-Agents could not load the
+  policy for it.
+  """
+  with warnings.catch_warnings():
+    warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
+    policy_saver.PolicySaver(_ActionsAlone(policy), batch_size=None).save(str(path))
+
+
+def save_world_model(agent, system, path):
+  """Writes the world model of an agent that has one, and the reward that it improves by.
+
+  A model that cannot be written is named in a warning: a finished run is worth more.
+
+  Args:
+    agent: a TFAgent; an `AsmAgent` has `world_model` and `reward`, others have neither.
+    system: `System`, for its sizes.
+    path: folder of the SavedModel.
+  """
+  if not hasattr(agent, 'world_model'):
+    return
+  try:
+    world = _World(agent.world_model, agent.reward, system.horizon, system.state_size,
+                   system.action_size)
+    tf.saved_model.save(world, str(path), signatures=world.signatures(),
+                        options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))
+  except Exception as error:  # pylint: disable=broad-exception-caught; a user's own model
+    _log.warning('%s is not written, because the world model cannot be saved: %s', path,
+                 ' '.join(str(error).split()) or type(error).__name__)
+
+
+class _ActionsAlone(tf_policy.TFPolicy):
+  """The actions of a policy; it has no distribution."""
+
+  def __init__(self, policy):
+    super().__init__(
+        policy.time_step_spec, policy.action_spec, policy_state_spec=policy.policy_state_spec,
+        info_spec=policy.info_spec, clip=False)
+    self._policy = policy
+
+  def _variables(self):
+    return self._policy.variables()
+
+  def _get_initial_state(self, batch_size):
+    return self._policy.get_initial_state(batch_size)
+
+  def _action(self, time_step, policy_state, seed):
+    return self._policy.action(time_step, policy_state, seed)
+
+
+class _World(tf.Module):
+  """The functions, traced, and their variables.
+
+  The Keras model itself is not part of it: Keras would save every layer as well.
+  """
+
+  def __init__(self, model, reward, horizon, state_size, action_size):
+    super().__init__(name='world')
+    states = tf.TensorSpec([None, None, state_size], model.dtype, 'states')
+    actions = tf.TensorSpec([None, None, action_size], model.dtype, 'actions')
+    self.predict = tf.function(_predict_up_to(horizon, model), autograph=False, input_signature=[
+        tf.TensorSpec([None, state_size], model.dtype, 'initial_state'), actions])
+    self.reward = tf.function(
+        # Under these names its arguments may be given as keywords too.
+        lambda states, actions, t: reward(states, actions, t), autograph=False,
+        input_signature=[states, actions, tf.TensorSpec([None], tf.int32, 't')])
+    self._held = [variable for function in (self.predict, self.reward)
+                  for variable in function.get_concrete_function().variables]
+
+  def signatures(self):
+    """The functions as other runtimes call them, by name."""
+    def named(function, output):
+      return tf.function(lambda *arguments: {output: function(*arguments)}, autograph=False
+                         ).get_concrete_function(*function.input_signature)
+
+    return {'predict': named(self.predict, 'states'), 'reward': named(self.reward, 'rewards')}
+
+
+def _predict_up_to(horizon, model):
+  """`model` for any number of steps up to H, in a graph of H steps.
+
+  Not every architecture can be traced for an unknown number. Later actions, zeros here,
+  reach no earlier state.
+  """
+  def predict(initial_state, actions):
+    steps = tf.shape(actions)[1]
+    with tf.control_dependencies([tf.debugging.assert_less_equal(
+        steps, horizon, f'this world model predicts at most {horizon} steps')]):
+      padded = tf.pad(actions, [[0, 0], [0, horizon - steps], [0, 0]])
+    padded = tf.ensure_shape(padded, [None, horizon, actions.shape[2]])
+    return model(initial_state, padded)[:, :steps]
+
+  return predict
