@@ -191,7 +191,7 @@ def peers(arguments, folder, whole, seconds, generator):
 
 
 def _start_workers(arguments, folder, generator):
-  """Two (process, log); the chief's folder keeps those of the others in workers/<index>."""
+  """Two (process, log); worker 0 trains in the folder itself, worker 1 in its own beside it."""
   ports = generator.choice(np.arange(20000, 30000), 2, replace=False)
   cluster = {'worker': [f'127.0.0.1:{port}' for port in ports]}
   workers = []

@@ -40,8 +40,7 @@ _COUNTS = {'times': 'times', 'identical': 'went on to the identical result',
 
 
 def define_flags():
-  flags.DEFINE_list('faults', list(FAULTS[:-1]), f'Some of {", ".join(FAULTS)}; peers needs '
-                    '--strategy of launch.main.')
+  flags.DEFINE_list('faults', list(FAULTS), f'Some of {", ".join(FAULTS)}.')
   flags.DEFINE_integer('kills', 50, 'How often a process is killed.', lower_bound=1)
   flags.DEFINE_integer('fills', 9, 'How often the space runs out.', lower_bound=1)
   flags.DEFINE_integer('damages', len(faults.FILES) * len(faults.DAMAGES),
