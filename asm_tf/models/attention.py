@@ -7,6 +7,8 @@ Scaling, where an architecture has any, is the caller's, who scales the queries.
 
 import tensorflow as tf
 
+from asm_tf.models.products import product
+
 # Queries are taken in blocks of this size; a block sees the keys up to its end only, so
 # that of long sequences little is formed that the causal mask would throw away.
 _BLOCK = 64
@@ -29,13 +31,13 @@ def causal_attention(queries, keys, values):
   for begin in range(0, steps, _BLOCK):
     end = min(begin + _BLOCK, steps)
     weights = attention_weights(queries[:, :, begin:end], keys[:, :, :end], begin)
-    outputs.append(weights @ values[:, :, :end])
+    outputs.append(product(weights, values[:, :, :end]))
   return tf.concat(outputs, 2)
 
 
 def attention_weights(queries, keys, begin=0):
   """The weights [B, heads, Q, K] of queries at positions begin .. begin+Q-1 on keys 0 .. K-1."""
-  scores = tf.matmul(queries, keys, transpose_b=True)
+  scores = product(queries, keys, transpose_b=True)
   position = begin + tf.range(queries.shape[-2])[:, None]
   seen = tf.range(keys.shape[-2])[None] <= position
   return tf.nn.softmax(tf.where(seen, scores, scores.dtype.min))
@@ -94,9 +96,9 @@ def decode_attention(query, key, value, cache, t):
   keys = tf.where(here, key[:, :, None], keys)
   values = tf.where(here, value[:, :, None], values)
   query = query[:, :, None]  # [B, heads, 1, d]
-  recent = tf.where(position <= t - past, tf.matmul(query, keys, transpose_b=True),
+  recent = tf.where(position <= t - past, product(query, keys, transpose_b=True),
                     query.dtype.min)
   weights = tf.nn.softmax(
-      tf.concat([tf.matmul(query, past_keys, transpose_b=True), recent], -1))
-  attended = weights[..., :past] @ past_values + weights[..., past:] @ values
+      tf.concat([product(query, past_keys, transpose_b=True), recent], -1))
+  attended = product(weights[..., :past], past_values) + product(weights[..., past:], values)
   return attended[:, :, 0], (past_keys, past_values, keys, values)

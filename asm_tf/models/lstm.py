@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import tensorflow as tf
 
+from asm_tf.models.products import product
 from asm_tf.models.recurrent import RecurrentModel
 from asm_tf.models.recurrent_kernels import lstm_cell, lstm_scan
 
@@ -54,7 +55,7 @@ class LSTMLayer(tf.keras.layers.Layer):
 
   def step(self, z, h, c):
     """z [B, 4u], h and c [B, u] -> h, c."""
-    _, h, c = lstm_cell(z + h @ self.recurrent_kernel, c)
+    _, h, c = lstm_cell(z + product(h, self.recurrent_kernel), c)
     return h, c
 
   def emit(self, h):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.errors import require_sizes
+from asm_tf.models.products import Dense
 from asm_tf.models.sequence_model import SequenceModel
 
 
@@ -23,7 +24,7 @@ class Markov(SequenceModel):
     require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='markov', dtype=dtype)
     self._normalizer = normalizer
-    self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
+    self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._difference = tf.keras.layers.Dense(state_size, dtype=dtype, name='difference')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))

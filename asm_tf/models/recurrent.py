@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least, require_sizes
+from asm_tf.models.products import linear
 from asm_tf.models.sequence_model import SequenceModel
 
 # A long sequence is taken in chunks, whose arrays stay in a CPU's cache from one layer, and
@@ -79,19 +80,16 @@ class RecurrentModel(SequenceModel):
     first = self._stack[0]
     kernel = self._embedding.kernel @ first.kernel
     bias = tf.linalg.matvec(first.kernel, self._embedding.bias, transpose_a=True) + first.bias
-    return _affine(self._normalizer.join(actions, t=t), kernel, bias)
+    return _add_bias(tf.tensordot(self._normalizer.join(actions, t=t), kernel, 1), bias)
 
   def _project(self, i, x):
     """Input projections of layer i from the states x of the layer below it."""
     layer = self._stack[i]
-    return _affine(self._stack[i - 1].emit(x), layer.kernel, layer.bias)
+    return _add_bias(linear(self._stack[i - 1].emit(x), layer.kernel),
+                     tf.convert_to_tensor(layer.bias))
 
   def _state(self, x):
     return self._normalizer.denormalize(self._read_out(x))
-
-
-def _affine(x, kernel, bias):
-  return _add_bias(tf.tensordot(x, kernel, 1), tf.convert_to_tensor(bias))
 
 
 @tf.custom_gradient

@@ -16,6 +16,8 @@ of U is one matrix product after it. Everything here is time-major, [T, B, ...].
 import numpy as np
 import tensorflow as tf
 
+from asm_tf.models.products import product
+
 
 @tf.custom_gradient
 def rnn_scan(z, kernel, x0):
@@ -32,7 +34,7 @@ def rnn_scan(z, kernel, x0):
   steps = z.shape[0]
 
   def body(t, x, tanhs):
-    tanh = tf.tanh(x @ kernel)
+    tanh = tf.tanh(product(x, kernel))
     return t + 1, tanh + z[t], tanhs.write(t, tanh)
 
   *_, tanhs = tf.while_loop(
@@ -48,14 +50,14 @@ def rnn_scan(z, kernel, x0):
     def body(s, dx, totals):
       t = steps - 1 - s
       dx += dxs[t]
-      return s + 1, (dx * slopes[t]) @ kernel_transposed, totals.write(t, dx)
+      return s + 1, product(dx * slopes[t], kernel_transposed), totals.write(t, dx)
 
     *_, dx0, dz = tf.while_loop(
         lambda s, *_: s < steps, body,
         (0, tf.zeros_like(x0), _array(steps, z.dtype, x0.shape)), maximum_iterations=steps)
     dz = dz.stack()
     previous = tf.concat([x0[None], xs[:-1]], 0)
-    return dz, tf.einsum('tbu,tbv->uv', previous, dz * slopes), dx0
+    return dz, _weight_gradient(previous, dz * slopes), dx0
 
   return xs, gradient
 
@@ -97,7 +99,7 @@ def lstm_scan(z, kernel, h0, c0):
     previous_h = tf.concat([h0[None], hs[:-1]], 0)
     previous_c = tf.concat([c0[None], cs[:-1]], 0)
     dz, dh0, dc0 = _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs)
-    dkernel = tf.einsum('tbu,tbv->uv', previous_h, dz)
+    dkernel = _weight_gradient(previous_h, dz)
     return dz, dkernel, dh0, dc0
 
   return (hs, cs[-1]), gradient
@@ -107,7 +109,7 @@ def _lstm_forward(z, kernel, h0, c0):
   steps = z.shape[0]
 
   def body(t, h, c, hs, cs, gates):
-    gate, h, c = lstm_cell(z[t] + h @ kernel, c)
+    gate, h, c = lstm_cell(z[t] + product(h, kernel), c)
     return t + 1, h, c, hs.write(t, h), cs.write(t, c), gates.write(t, gate)
 
   arrays = [_array(steps, z.dtype, shape) for shape in (h0.shape, c0.shape, z.shape[1:])]
@@ -134,7 +136,7 @@ def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs):
     dh += dhs[t]
     dc += dh * dc_dh[t]
     dz = slopes[t] * tf.concat([dc, dc, dc, dh], -1)
-    return (s + 1, dz @ kernel_transposed, dc * forget[t],
+    return (s + 1, product(dz, kernel_transposed), dc * forget[t],
             dcs.write(t, dc), dhs_total.write(t, dh))
 
   arrays = [_array(steps, dhs.dtype, dc_last.shape) for _ in range(2)]
@@ -144,6 +146,12 @@ def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs):
   dcs = dcs.stack()
   # Forming dz again here costs less than writing its four gates in the loop.
   return slopes * tf.concat([dcs, dcs, dcs, dhs_total.stack()], -1), dh0, dc0
+
+
+def _weight_gradient(inputs, dz):
+  """sum_tb inputs_tb dz_tb, [u, v], in one product."""
+  rows, dz = (tf.reshape(x, [-1, x.shape[-1]]) for x in (inputs, dz))
+  return product(rows, dz, transpose_a=True)
 
 
 def _array(steps, dtype, shape):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.errors import require_sizes
+from asm_tf.models.products import Dense
 from asm_tf.models.running_moments import RunningMoments
 
 
@@ -25,7 +26,7 @@ class RewardModel(tf.keras.Model):
     super().__init__(name='reward', dtype=dtype)
     self._normalizer = normalizer
     self._moments = RunningMoments(1, dtype) if scale else None
-    self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
+    self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._read_out = tf.keras.layers.Dense(1, dtype=dtype, name='read_out')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, action_size], dtype),

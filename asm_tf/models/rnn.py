@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from asm_tf.models.products import product
 from asm_tf.models.recurrent import RecurrentModel
 from asm_tf.models.recurrent_kernels import rnn_scan
 
@@ -29,7 +30,7 @@ class RNNLayer(tf.keras.layers.Layer):
 
   def step(self, z, x):
     """z [B, u], x [B, u] -> x."""
-    return (tf.tanh(x @ self.recurrent_kernel) + z,)
+    return (tf.tanh(product(x, self.recurrent_kernel)) + z,)
 
   def emit(self, x):
     """What the layer above sees of x: two linear layers on each other would be one."""

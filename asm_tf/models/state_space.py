@@ -18,6 +18,7 @@ import tensorflow as tf
 from asm_tf.errors import require_at_least
 from asm_tf.models.layer_norm import LayerNorm
 from asm_tf.models.linear_recurrence import linear_recurrence, multiply
+from asm_tf.models.products import Dense
 from asm_tf.models.sequence_model import SequenceModel
 
 _LONGEST_MEMORY = 4  # horizons
@@ -75,7 +76,7 @@ class _Layer(tf.keras.layers.Layer):
                            initializer=tf.keras.initializers.Constant(value))
 
   def _dense(self, size, name, use_bias=True):
-    return tf.keras.layers.Dense(size, use_bias=use_bias, dtype=self.dtype, name=name)
+    return Dense(size, use_bias=use_bias, dtype=self.dtype, name=name)
 
 
 class StateSpace(SequenceModel):

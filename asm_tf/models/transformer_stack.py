@@ -13,6 +13,7 @@ from asm_tf.errors import UserError, require_at_least
 from asm_tf.models.attention import (
     attention_weights, causal_attention, decode_attention, empty_cache, extend_cache)
 from asm_tf.models.layer_norm import LayerNorm
+from asm_tf.models.products import Dense
 
 
 class TransformerStack(tf.keras.layers.Layer):
@@ -155,6 +156,6 @@ class _Block(tf.keras.layers.Layer):
 
 
 def _dense(size, std, name, dtype):
-  return tf.keras.layers.Dense(
+  return Dense(
       size, kernel_initializer=tf.keras.initializers.RandomNormal(stddev=std), name=name,
       dtype=dtype)

@@ -8,6 +8,7 @@ import gin
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.models.products import multiply_in
 from asm_tf.training import failed_writes
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
@@ -36,7 +37,7 @@ class Stopped(Exception):
 
 def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
           make_trainer=Trainer, eval_interval=1000, checkpoint_interval=5000, profile=False,
-          asked=None, strategy=None):
+          asked=None, strategy=None, product_dtype='float32'):
   """Trains an agent and leaves a run folder.
 
   Args:
@@ -53,6 +54,8 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     profile: write a TensorBoard profile of the first iterations after compilation.
     asked: dict of what the command line said, kept in the folder.
     strategy: see `Trainer`.
+    product_dtype: 'bfloat16' rounds the operands of the products inside the world model (see
+      asm_tf/models/products.py).
 
   Returns:
     The run's summary, a dict.
@@ -67,6 +70,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   workers = Workers(strategy)
   folder = RunFolder(workers.folder(root_dir), resume)
   keep_freed_memory()
+  multiply_in(product_dtype)
   tf.keras.utils.set_random_seed(seed)
   if not (isinstance(system, functools.partial) or isinstance(system, type)):
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
