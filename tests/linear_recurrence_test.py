@@ -1,9 +1,11 @@
-"""linear_recurrence against a loop of complex numbers, its tape and finite differences."""
+"""linear_recurrence, by loop and by scan, against complex numbers and finite differences."""
+
+import functools
 
 import numpy as np
 import pytest
 
-from asm_tf.models.linear_recurrence import linear_recurrence
+from asm_tf.models import linear_recurrence as module
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
@@ -12,6 +14,11 @@ B = 2
 RATES = np.array([0.5, 0.9, -0.8, 1 - 1e-6, 0.9999, 0]) * np.exp(
     1j * np.array([0.3, 2.0, 0, 0.7, 0, 0]))
 NAMES = ('rate_re', 'rate_im', 'v_re', 'v_im', 'x0_re', 'x0_im')
+
+
+@pytest.fixture(params=[False, True], ids=['loop', 'scan'])
+def linear_recurrence(request):
+  return functools.partial(module.linear_recurrence, parallel=request.param)
 
 
 def inputs(steps, seed=0):
@@ -53,7 +60,7 @@ def random_like(tensors, seed):
 
 
 @pytest.mark.parametrize('steps', [1, 2, 17, 500])
-def test_states_equal_a_numpy_loop(steps):
+def test_states_equal_a_numpy_loop(steps, linear_recurrence):
   arguments = inputs(steps)
   rate, v, x = (re.numpy() + 1j * im.numpy() for re, im in zip(arguments[::2], arguments[1::2]))
   re, im = (part.numpy() for part in linear_recurrence(*arguments))
@@ -65,7 +72,7 @@ def test_states_equal_a_numpy_loop(steps):
 
 @pytest.mark.parametrize('steps, compiled', [
     (1, False), (2, False), (17, False), (500, False), (17, True)])
-def test_gradients_equal_those_of_a_plain_loop(steps, compiled):
+def test_gradients_equal_those_of_a_plain_loop(steps, compiled, linear_recurrence):
   arguments = inputs(steps)
   weights = random_like(arguments[2:4], seed=1)
 
@@ -86,7 +93,7 @@ def along(arguments, which, move):
 
 @pytest.mark.parametrize('name', NAMES)
 @pytest.mark.parametrize('steps', [1, 2, 17])
-def test_gradients_equal_finite_differences(name, steps):
+def test_gradients_equal_finite_differences(name, steps, linear_recurrence):
   arguments, which, step = inputs(steps), NAMES.index(name), 1e-6
   weights = random_like(arguments[2:4], seed=1)
   direction, = random_like([arguments[which]], seed=2)
@@ -98,7 +105,7 @@ def test_gradients_equal_finite_differences(name, steps):
 
 @pytest.mark.parametrize('name, in_graph', [
     *((name, False) for name in NAMES), ('rate_re', True)])
-def test_second_derivatives_equal_differences_of_the_gradient(name, in_graph):
+def test_second_derivatives_equal_differences_of_the_gradient(name, in_graph, linear_recurrence):
   arguments, which, step = inputs(5), NAMES.index(name), 1e-6
   weights = random_like(arguments[2:4], seed=1)
   direction, = random_like([arguments[which]], seed=2)
