@@ -112,5 +112,8 @@ def make_sequence_search_agent(system, time_step_spec, action_spec, model_period
                                population=50, elite=5, refit=True):
   """Builds the agent: see `SequenceSearchAgent`; `model_period` is not used."""
   del model_period
+  if not system.has_fixed_length:
+    raise UserError(f'episodes of {system.name} may end early, and a sequence of which only a part '
+                    'was played cannot be scored: train another agent.')
   return SequenceSearchAgent(time_step_spec, action_spec, horizon=system.horizon,
                              population=population, elite=elite, refit=refit, seed=seed)
