@@ -53,8 +53,9 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
                    reward_learning_rate=reward_learning_rate)
   _check_what_is_known(system, reward_model, comparison_period)
   normalizer = Normalizer(system.state_size, system.horizon, normalize)
-  reward = system.reward
-  if reward_model is not None:
+  if reward_model is None:
+    reward = system.reward
+  else:
     reward = reward_model(normalizer, system.state_size, system.action_size, scale=normalize)
     if not system.has_fixed_length:
       reward = RewardUntilTermination(reward, ContinuationModel(normalizer, system.state_size))

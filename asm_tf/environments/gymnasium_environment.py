@@ -18,8 +18,7 @@ class GymnasiumEnvironment(tf_py_environment.TFPyEnvironment):
 
   def reseed(self):
     """Starts again at the first episodes, in eager code or a graph."""
-    with tf.control_dependencies([tf.numpy_function(self.pyenv.reseed, [], [])]):
-      return tf.no_op()
+    tf.numpy_function(self.pyenv.reseed, [], [])
 
   def checkpoint_items(self):
     """What a checkpoint between two episodes must hold, by name."""

@@ -105,14 +105,6 @@ class GymnasiumSystem:
     control = low + (np.clip(action, -1, 1) + 1) / 2 * (high - low)
     return np.reshape(control, self._action_space.shape).astype(self._action_space.dtype)
 
-  def step(self, *_):
-    raise UserError(f'the dynamics of {self.name} are not known as equations: choose a learned '
-                    'world model, such as gin/models/lstm.gin.')
-
-  def reward(self, *_):
-    raise UserError(f'the reward of {self.name} is not known as an equation: add '
-                    '--gin_file=gin/agents/learned_reward.gin.')
-
   def _check_length(self, limit):
     if limit is not None and self.horizon > limit:
       raise UserError(f'the horizon is {self.horizon}, and an episode of {self.name} ends after '
