@@ -33,9 +33,9 @@ class TransitionReplayBuffer(TFUniformReplayBuffer):
 
     def body(t):
       add(tf.nest.map_structure(lambda x: x[:, t], items))
-      return t + 1
+      return (t + 1,)
 
-    tf.while_loop(lambda t: t < steps, body, [0])
+    tf.while_loop(lambda t: t < steps, body, (0,))
 
   def _get_next(self, sample_batch_size=None, num_steps=None, time_stacked=True):
     """Draws pairs of consecutive steps: a nest of [sample_batch_size, 2, ...]."""
