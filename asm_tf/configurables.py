@@ -10,6 +10,7 @@ from asm_tf.agents.decision_transformer_agent import make_decision_transformer_a
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sac_agent import make_sac_agent
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.experiments import report
 from asm_tf.experiments.attention import (
     analysis as attention_analysis, run as attention_run, sweep as attention_sweep)
@@ -66,8 +67,9 @@ for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
     gin.external_configurable(_function, module=_name)
 for _function in (report.tables, report.pictures):
   gin.external_configurable(_function, module='report')
-for _configurable in (*SYSTEMS.values(), *MODELS, RewardModel, SquashedGaussianActor,
-                     ActionSequence, DecisionTransformer, TransitionReplayBuffer, make_asm_agent,
-                     make_sac_agent, make_decision_transformer_agent,
-                     make_sequence_search_agent, Trainer, run_cells, preset_cells):
+for _configurable in (*SYSTEMS.values(), GymnasiumSystem, *MODELS, RewardModel,
+                      SquashedGaussianActor, ActionSequence, DecisionTransformer,
+                      TransitionReplayBuffer, make_asm_agent, make_sac_agent,
+                      make_decision_transformer_agent, make_sequence_search_agent, Trainer,
+                      run_cells, preset_cells):
   gin.external_configurable(_configurable)

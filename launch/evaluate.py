@@ -18,14 +18,17 @@ def define_flags():
       'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
   flags.DEFINE_string(
       'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
+  flags.DEFINE_integer('episodes', 32, 'Episodes, where anything in them is random.',
+                       lower_bound=1)
   command_line.define_allow_gin_imports()
 
 
 def main():
-  run(flags.FLAGS.run_dir, flags.FLAGS.plot, flags.FLAGS.allow_gin_imports)
+  given = flags.FLAGS
+  run(given.run_dir, given.plot, given.allow_gin_imports, given.episodes)
 
 
-def run(run_dir, plot=None, allow_gin_imports=False):
+def run(run_dir, plot=None, allow_gin_imports=False, episodes=32):
   """Does what the flags of the same names ask for."""
   run_dir = pathlib.Path(run_dir)
   if not (run_dir / 'config.gin').is_file():
@@ -49,13 +52,13 @@ def run(run_dir, plot=None, allow_gin_imports=False):
   system = settings['system'](settings['horizon'])
   evaluation = Evaluator(
       system, lambda *specs: _load(SavedPolicy, specs, run_dir),
-      settings['seed']).evaluate()
+      settings['seed'], episodes).evaluate()
 
   reference = scores.reference_for(system)
   figure = draw_trajectory(system, evaluation.states, evaluation.actions,
                            scores.optimal_trajectory(system))
   command_line.write_in_one_step(plot, lambda part: figure.savefig(part, format='png', dpi=150))
-  print(f'return: {evaluation.mean_return:.6g}')
+  print(f'return: {evaluation.mean_return:.6g}{_spread(evaluation.returns)}')
   if reference is not None:
     print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
   print(f'picture: {plot}')
@@ -69,6 +72,14 @@ def _load(saved_policy, specs, run_dir):
     cause = str(error).split('\n', maxsplit=1)[0][:200]
     raise UserError(f'the policy in {run_dir / "policy"} cannot be read ({cause}): make it again '
                     f'with launch.main, --root_dir={run_dir} --resume.') from error
+
+
+def _spread(returns):
+  """The standard error of the mean, in words, where there are several episodes."""
+  if len(returns) < 2:
+    return ''
+  error = returns.std(ddof=1) / len(returns)**0.5
+  return f' (standard error {error:.3g}, {len(returns)} episodes)'
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.decision_transformer_agent import DecisionTransformerAgent
 from asm_tf.agents.sac_agent import SacAgent
 from asm_tf.agents.sequence_search_agent import SequenceSearchAgent
+from asm_tf.models.continuation import RewardUntilTermination
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -96,7 +97,7 @@ def test_configures_what_its_name_promises(file):
     is_actions = file == 'gin/myriad_simulator_actions.gin'
     assert rate == (1e-4 if is_paper else 1e-2 if is_actions else 1e-3)
   else:
-    assert pathlib.Path(file).stem.removeprefix('myriad_') in BASELINES
+    assert re.sub('^(myriad|gymnasium_pendulum)_', '', pathlib.Path(file).stem) in BASELINES
   if promise(file):
     system, model = promise(file)
     assert gin.query_parameter('SYSTEM/gin.macro.value').selector.endswith(SYSTEMS[system])
@@ -119,6 +120,26 @@ def test_builds_the_baseline(name, tmp_path, monkeypatch):
   # The decision transformer needs a stored optimum, which H = 4 has none of.
   trainer = build([f'gin/myriad_{name}.gin'], tmp_path / 'run', monkeypatch, 'HORIZON=20')
   assert type(trainer.agent) is BASELINES[name]
+
+
+@pytest.mark.parametrize('name, agent', [
+    ('gymnasium_pendulum', AsmAgent), ('gymnasium_pendulum_sac', SacAgent)])
+def test_builds_the_agent_of_a_gymnasium_environment(name, agent, tmp_path, monkeypatch):
+  trainer = build([f'gin/{name}.gin'], tmp_path / 'run', monkeypatch)
+  assert type(trainer.agent) is agent
+  system = trainer.system
+  assert (system.name, system.horizon, system.has_fixed_length) == ('Pendulum-v1', 4, True)
+  if agent is AsmAgent:
+    # pylint: disable=protected-access
+    assert type(trainer.agent._reward) is RewardModel
+
+
+def test_another_gymnasium_environment_is_a_binding(tmp_path, monkeypatch):
+  # pylint: disable=protected-access
+  trainer = build(['gin/gymnasium_pendulum.gin'], tmp_path / 'run', monkeypatch,
+                  "ENVIRONMENT='MountainCarContinuous-v0'", 'CAN_TERMINATE=True')
+  assert trainer.system.name == 'MountainCarContinuous-v0'
+  assert type(trainer.agent._reward) is RewardUntilTermination
 
 
 def test_sac_has_the_numbers_of_table_2(tmp_path, monkeypatch):

@@ -11,9 +11,10 @@ from asm_tf.errors import (
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import (
     open_loop_policy_gradient, sequential_policy_gradient)
-from asm_tf.models.loss import prediction_loss
+from asm_tf.models.loss import prediction_loss, step_weights
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
+from asm_tf.replay import episode_steps
 
 
 class AsmAgent(tf_agent.TFAgent):
@@ -27,7 +28,8 @@ class AsmAgent(tf_agent.TFAgent):
                model_optimizer, policy_optimizer, horizon, model_period=2, policy_period=16,
                policy_batch_size=16, entropy_constant=0.001, clip_norm=100.0, feedback=0.0,
                octaves_alike=False, scale_returns=True, reward_optimizer=None, simulator=None,
-               comparison_period=0, seed=0, jit_compile=False, parts=1, strategy=None):
+               comparison_period=0, has_fixed_length=True, seed=0, jit_compile=False, parts=1,
+               strategy=None):
     """Builds the agent from its parts.
 
     Args:
@@ -37,7 +39,7 @@ class AsmAgent(tf_agent.TFAgent):
       actor: built `SquashedGaussianActor`.
       normalizer: the `Normalizer` that both use.
       reward: function (states [B, H, n], actions [B, H, m], t [H]) -> [B, H]; with
-        `reward_optimizer` a built `RewardModel`.
+        `reward_optimizer` a built `RewardModel` or `RewardUntilTermination`.
       model_optimizer: Keras optimiser of the world model.
       policy_optimizer: Keras optimiser of the actor.
       horizon: H.
@@ -57,6 +59,8 @@ class AsmAgent(tf_agent.TFAgent):
       simulator: pair (`TrueDynamics`, its reward) to compare gradients with, or None.
       comparison_period: policy updates between comparisons of the policy gradient
         with the simulator's own; 0 for none.
+      has_fixed_length: every episode has H steps; else the losses leave out what pads
+        the shorter ones.
       seed: of exploration and imagination.
       jit_compile: compile the updates with XLA.
       parts: into how many, at most, a replica's share of a batch is split to form its
@@ -90,6 +94,7 @@ class AsmAgent(tf_agent.TFAgent):
     self._reward_optimizer = reward_optimizer
     self._simulator = simulator
     self._comparison_period = comparison_period
+    self._has_fixed_length = has_fixed_length
     self._strategy = strategy
     with variables_of(strategy):
       self._return_moments = RunningMoments(1) if scale_returns else None
@@ -132,9 +137,10 @@ class AsmAgent(tf_agent.TFAgent):
 
   def observe(self, episodes):
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
-    self._normalizer.update(episodes.observation[..., :-1])
+    self._normalizer.update(
+        episodes.observation[..., :-1], episode_steps.states_visited(episodes))
     if self._reward_optimizer is not None:
-      self._reward.observe(episodes.reward[:, :-1])
+      self._reward.observe(episodes.reward[:, :-1], episode_steps.steps_taken(episodes))
     if self._return_moments is not None:
       self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
 
@@ -147,15 +153,28 @@ class AsmAgent(tf_agent.TFAgent):
       raise ValueError(f'experience has {experience.observation.shape[1]} rows a trajectory, '
                        f'expected H+1 = {self.train_sequence_length}.')
     states, actions = experience.observation[..., :-1], experience.action[:, :-1]
-    self.update_model(states, actions, *([] if weights is None else [weights]))
+    steps = () if self._has_fixed_length else (episode_steps.steps_taken(experience),)
+    self.update_model(states, actions, *self._model_weights(weights, *steps))
     if self._reward_optimizer is not None:
-      self.update_reward(states[:, :-1], actions, experience.reward[:, :-1])
+      masks = ()
+      if not self._has_fixed_length:
+        visited = episode_steps.states_visited(experience)[:, :-1]
+        masks = *steps, step_weights(*steps), step_weights(visited)
+      self.update_reward(states[:, :-1], actions, experience.reward[:, :-1], *masks)
     self.train_step_counter.assign_add(1)
     tf.cond(self._policy_update_is_due(),
             lambda: self.update_policy(self._starts(states)), lambda: None)
     return tf_agent.LossInfo(
         loss=tf.identity(self._losses['model_loss']),
         extra={name: tf.identity(value) for name, value in self._losses.items()})
+
+  def _model_weights(self, weights, steps=None):
+    """Weights of the prediction loss, if any: [B], or [B, H] with the steps that were taken."""
+    if steps is None:
+      return () if weights is None else (weights,)
+    # Their mean is 1 over the whole batch, so that the mean of its parts' means is the masked one.
+    of_steps = step_weights(steps)
+    return (of_steps if weights is None else of_steps * weights[:, None],)
 
   def _starts(self, states):
     """[policy_batch_size, n]: initial states of the sampled trajectories, in turn."""
@@ -178,7 +197,7 @@ class AsmAgent(tf_agent.TFAgent):
 
   def update_model(self, *batch):
     """One update of the world model with states [B, H+1, n], actions [B, H, m] and, if
-    there are any, weights [B]."""
+    there are any, weights [B] or [B, H]."""
     loss, gradients = self._model_gradient(*batch)
     norm, applied = tf.zeros_like(loss), True
     if gradients:  # the true dynamics have none
@@ -194,14 +213,15 @@ class AsmAgent(tf_agent.TFAgent):
     return apply_if_finite(self._model_optimizer, gradients,
                            self.world_model.trainable_variables, strategy=self._strategy)
 
-  def update_reward(self, states, actions, rewards):
-    """One update of the learned reward with s_0 .. s_{H-1} [B, H, n], [B, H, m] and [B, H]."""
-    loss, gradients = self._reward_gradient(states, actions, rewards)
+  def update_reward(self, states, actions, rewards, *masks):
+    """One update of the learned reward with s_0 .. s_{H-1} [B, H, n], [B, H, m] and [B, H], and
+    where episodes may end early what `RewardUntilTermination` has masks for, [B, H] each."""
+    loss, gradients = self._reward_gradient(states, actions, rewards, *masks)
     self._record(self._apply_to_reward(gradients), reward_loss=loss)
 
-  def _reward_gradient_of(self, states, actions, rewards):
+  def _reward_gradient_of(self, states, actions, rewards, *masks):
     with tf.GradientTape() as tape:
-      loss = self._reward.loss(states, actions, tf.range(self._horizon), rewards)
+      loss = self._reward.loss(states, actions, tf.range(self._horizon), rewards, *masks)
     return loss, tape.gradient(loss, self._reward.trainable_variables)
 
   def _apply_to_reward(self, gradients):

@@ -163,6 +163,9 @@ def make_decision_transformer_agent(
   del model_period
   require_positive(learning_rate=learning_rate,
                    temperature_learning_rate=temperature_learning_rate)
+  if not system.is_differentiable:
+    raise UserError(f'a return-conditioned agent needs a known optimum, and {system.name} has '
+                    'none: train another, such as gin/gymnasium_pendulum.gin.')
   reference = scores.reference_for(system)
   if reference is None:
     raise UserError(

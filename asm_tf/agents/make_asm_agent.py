@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.programs import default_parts, variables_of
-from asm_tf.errors import require_positive
+from asm_tf.errors import UserError, require_positive
+from asm_tf.models.continuation import ContinuationModel, RewardUntilTermination
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.true_dynamics import TrueDynamics
@@ -20,7 +21,8 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
   """Builds the agent of Algorithm 1.
 
   Args:
-    system: `System`; the agent is given its sizes and, unless it learns one, its reward.
+    system: `System` or `GymnasiumSystem`; the agent is given its sizes and, unless it
+      learns one, its reward.
     time_step_spec: of the environment.
     action_spec: of the environment.
     model_period: environment steps a model update, so that `policy_period` can be
@@ -38,7 +40,7 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
     normalize: scale states, time and returns by their running moments; False
       follows the paper to the letter.
     reward_model: class of `RewardModel` to learn the reward with; None takes the
-      system's own.
+      system's own. Where episodes may end early, their end is learned beside it.
     reward_learning_rate: of Adam.
     comparison_period: policy updates between comparisons of the model's policy
       gradient with the simulator's; 0 for none.
@@ -50,12 +52,16 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
   require_positive(model_learning_rate=model_learning_rate,
                    policy_learning_rate=policy_learning_rate,
                    reward_learning_rate=reward_learning_rate)
+  _check_what_is_known(system, reward_model, comparison_period)
   sizes = system.state_size, system.action_size
   with variables_of(strategy):
     normalizer = Normalizer(system.state_size, system.horizon, normalize)
-    reward = system.reward
-    if reward_model is not None:
+    if reward_model is None:
+      reward = system.reward
+    else:
       reward = reward_model(normalizer, *sizes, scale=normalize)
+      if not system.has_fixed_length:
+        reward = RewardUntilTermination(reward, ContinuationModel(normalizer, system.state_size))
     world_model, actor = world_model(normalizer, *sizes), actor(normalizer, *sizes)
     model_optimizer, policy_optimizer, reward_optimizer = map(
         _adam, (model_learning_rate, policy_learning_rate, reward_learning_rate))
@@ -77,11 +83,23 @@ def make_asm_agent(system, time_step_spec, action_spec, model_period, seed, worl
       reward_optimizer=None if reward_model is None else reward_optimizer,
       simulator=(TrueDynamics(system), system.reward) if comparison_period else None,
       comparison_period=comparison_period,
+      has_fixed_length=system.has_fixed_length,
       scale_returns=normalize,
       seed=seed,
       jit_compile=jit_compile,
       parts=default_parts(strategy) if parts is None else parts,
       strategy=strategy)
+
+
+def _check_what_is_known(system, reward_model, comparison_period):
+  if system.is_differentiable:
+    return
+  if reward_model is None:
+    raise UserError(f'the reward of {system.name} is not known as an equation: add '
+                    '--gin_file=gin/agents/learned_reward.gin.')
+  if comparison_period:
+    raise UserError(f'{system.name} has no equations to compare gradients with: leave '
+                    'make_asm_agent.comparison_period at 0.')
 
 
 def _adam(learning_rate):

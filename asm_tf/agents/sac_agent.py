@@ -18,6 +18,7 @@ from asm_tf.agents.programs import replica_share, variables_of
 from asm_tf.errors import UserError, require_at_least, require_positive
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.running_moments import RunningMoments
+from asm_tf.replay import episode_steps
 
 
 class SacAgent(sac_agent.SacAgent):
@@ -86,7 +87,8 @@ class SacAgent(sac_agent.SacAgent):
 
   def observe(self, episodes):
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
-    self._normalizer.update(episodes.observation[..., :-1])
+    self._normalizer.update(
+        episodes.observation[..., :-1], episode_steps.states_visited(episodes))
     if self._return_moments is not None:
       self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
       self._reward_scale.assign(1 / self._return_moments.std[0])
@@ -143,7 +145,7 @@ def make_sac_agent(system, time_step_spec, action_spec, model_period, seed,
   """Builds the agent; the defaults are TF-Agents' customary ones.
 
   Args:
-    system: `System`; the agent is given its sizes and horizon.
+    system: `System` or `GymnasiumSystem`; the agent is given its sizes and horizon.
     time_step_spec: of the environment.
     action_spec: of the environment.
     model_period: environment steps a critic update.

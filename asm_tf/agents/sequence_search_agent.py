@@ -115,5 +115,8 @@ def make_sequence_search_agent(system, time_step_spec, action_spec, model_period
   if strategy is not None:
     raise UserError('a search over action sequences has no gradients to share among replicas: '
                     'leave --strategy.')
+  if not system.has_fixed_length:
+    raise UserError(f'episodes of {system.name} may end early, and a sequence of which only a part '
+                    'was played cannot be scored: train another agent.')
   return SequenceSearchAgent(time_step_spec, action_spec, horizon=system.horizon,
                              population=population, elite=elite, refit=refit, seed=seed)

@@ -34,10 +34,11 @@ class Normalizer(tf.Module):
     self._enabled = enabled
     self._dtype = dtype
 
-  def update(self, states):
-    """Takes in the states [..., n] of new episodes."""
+  def update(self, states, counted=None):
+    """Takes in the states [..., n] of new episodes; of them those `counted` [...], if given."""
     if self._enabled:
-      self._moments.update(tf.reshape(states, [-1, states.shape[-1]]))
+      self._moments.update(tf.reshape(states, [-1, states.shape[-1]]),
+                           None if counted is None else tf.reshape(counted, [-1]))
 
   def normalize(self, states):
     """States [..., n] in units of their spread."""

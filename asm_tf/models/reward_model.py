@@ -32,10 +32,11 @@ class RewardModel(tf.keras.Model):
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, action_size], dtype),
          tf.zeros([1], tf.int32))
 
-  def observe(self, rewards):
-    """Takes the rewards [...] of new episodes into the running moments."""
+  def observe(self, rewards, steps=None):
+    """Takes the rewards [...] of new episodes, at `steps` [...] if given, into the moments."""
     if self._moments is not None:
-      self._moments.update(tf.reshape(rewards, [-1, 1]))
+      self._moments.update(tf.reshape(rewards, [-1, 1]),
+                           None if steps is None else tf.reshape(steps, [-1]))
 
   def call(self, states, actions, t):
     """The reward [...] of states [..., n], actions [..., m] and steps t, broadcastable."""
@@ -44,11 +45,12 @@ class RewardModel(tf.keras.Model):
       reward = reward * self._moments.std[0] + self._moments.mean[0]
     return reward
 
-  def loss(self, states, actions, t, rewards):
-    """Mean squared error, in units of the rewards' spread."""
+  def loss(self, states, actions, t, rewards, weights=None):
+    """Mean squared error, in units of the rewards' spread, with weights [...] if given."""
     if self._moments is not None:
       rewards = (rewards - self._moments.mean[0]) / self._moments.std[0]
-    return tf.reduce_mean((self._scaled(states, actions, t) - rewards) ** 2)
+    squares = (self._scaled(states, actions, t) - rewards) ** 2
+    return tf.reduce_mean(squares if weights is None else weights * squares)
 
   def _scaled(self, states, actions, t):
     x = self._normalizer.join(self._normalizer.normalize(states), actions, t=t)

@@ -12,9 +12,11 @@ class RunningMoments(tf.Module):
     self._mean = tf.Variable(tf.zeros([size], dtype), trainable=False, name='mean')
     self._squares = tf.Variable(tf.zeros([size], dtype), trainable=False, name='squares')
 
-  def update(self, values):
-    """Takes in `values`, [N, size]; vectors that are not finite are left out."""
+  def update(self, values, counted=None):
+    """Takes in `values`, [N, size], that are finite and, if `counted` [N] is given, counted."""
     finite = tf.reduce_all(tf.math.is_finite(values), -1, keepdims=True)  # [N, 1]
+    if counted is not None:
+      finite &= counted[:, None]
     weights = tf.cast(finite, values.dtype)
     values = tf.where(finite, values, tf.zeros_like(values))
     count = tf.reduce_sum(weights)

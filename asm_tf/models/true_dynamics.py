@@ -4,6 +4,7 @@ What is differentiated through it is the simulator's own gradient: the oracle of
 gradient laboratory, and a competitor of the learned models.
 """
 
+from asm_tf.errors import UserError
 from asm_tf.models.sequence_model import SequenceModel
 
 
@@ -32,4 +33,8 @@ def make_true_dynamics(normalizer, state_size, action_size, system, horizon):
     system: class of `System`.
     horizon: H.
   """
-  return TrueDynamics(system(horizon))
+  system = system(horizon)
+  if not system.is_differentiable:
+    raise UserError(f'the dynamics of {system.name} are not known as equations: choose a learned '
+                    'world model, such as gin/models/lstm.gin.')
+  return TrueDynamics(system)

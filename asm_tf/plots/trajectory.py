@@ -21,6 +21,7 @@ NAMES = {
     'OneBounce': (['position', 'velocity', 'wall', 'goal'], ['push']),
     'DoublePendulum': (['inner angle', 'inner velocity', 'outer angle', 'outer velocity'],
                        ['push']),
+    'Pendulum-v1': (['cos angle', 'sin angle', 'angular velocity'], ['torque']),
 }
 MAX_LINES = len(style.COLOURS)
 
@@ -30,17 +31,18 @@ def draw_trajectory(system, states, actions, optimal=None):
 
   Args:
     system: the `System`; controls are drawn in its units, time is t dt.
-    states: [H+1, n], array-like; distractors are left out.
-    actions: [H, m] in [-1, 1].
+    states: [H+1, n], array-like; distractors are left out. An episode that ended early
+      has fewer rows.
+    actions: [H, m] in [-1, 1]; as many rows fewer.
     optimal: (states, actions) of the same shapes, drawn dashed behind, or None.
 
   Returns:
     A `matplotlib.figure.Figure` without a window; `figure.savefig(path)` writes it.
   """
-  size = len(system.start)
-  state_names, control_names = NAMES.get(
-      system.name, ([f'state {i + 1}' for i in range(size)], ['control']))
-  times = np.arange(system.horizon + 1) * system.dt
+  size = system.state_size - system.distractors
+  state_names, control_names = NAMES.get(system.name, (
+      [f'state {i + 1}' for i in range(size)] if size <= MAX_LINES else ['state'], ['control']))
+  times = np.arange(len(states)) * system.dt
   figure, axes = style.new_figure(len(state_names) + len(control_names))
   runs = [(states, actions, False)] + ([] if optimal is None else [(*optimal, True)])
   for run_states, run_actions, is_reference in runs:

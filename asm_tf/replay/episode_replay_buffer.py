@@ -19,7 +19,8 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     Args:
       data_spec: nest of TensorSpec of one time step.
       length: time steps an episode.
-      capacity: largest number of time steps kept; older episodes are overwritten.
+      capacity: largest number of time steps kept, those that pad a shorter episode
+        included; older episodes are overwritten.
       seed: of the sampling.
     """
     episode_spec = tensor_spec.add_outer_dim(data_spec, length)

@@ -3,11 +3,13 @@
 import tensorflow as tf
 from tf_agents.replay_buffers.tf_uniform_replay_buffer import TFUniformReplayBuffer
 
+from asm_tf.replay import episode_steps
+
 
 class TransitionReplayBuffer(TFUniformReplayBuffer):
   """Steps in the order they were made; a sample is two in a row, from which TF-Agents takes one.
 
-  The boundary row of an episode is left out. The step before it ends the episode with
+  The boundary row of an episode, and what pads it, is left out. The step before it ends the episode with
   discount 0, so that what follows it in the buffer, the next episode, does not count.
   """
 
@@ -16,24 +18,24 @@ class TransitionReplayBuffer(TFUniformReplayBuffer):
 
     Args:
       data_spec: nest of TensorSpec of one time step.
-      length: rows an episode, its boundary row included.
+      length: rows an episode; not used.
       capacity: largest number of time steps kept; older ones are overwritten.
       seed: not used: TF-Agents draws from TensorFlow's own seed, so that a resumed run
         does not draw what an uninterrupted one would have.
     """
     del seed
+    del length
     super().__init__(data_spec, batch_size=1, max_length=capacity)
-    self._length = length
 
   def _add_batch(self, items):
-    """Adds an episode, a nest of [1, length, ...]."""
-    add = super()._add_batch
+    """Adds an episode, a Trajectory [1, length, ...]."""
+    add, steps = super()._add_batch, episode_steps.lengths(items)[0]
 
     def body(t):
       add(tf.nest.map_structure(lambda x: x[:, t], items))
-      return t + 1
+      return (t + 1,)
 
-    tf.while_loop(lambda t: t < self._length - 1, body, [0])
+    tf.while_loop(lambda t: t < steps, body, (0,))
 
   def _get_next(self, sample_batch_size=None, num_steps=None, time_stacked=True):
     """Draws pairs of consecutive steps: a nest of [sample_batch_size, 2, ...]."""

@@ -23,8 +23,12 @@ class System:
     control_bounds: m pairs (low, high); [-1, 1] is rescaled to them.
     duration: the problem's length T in its own unit of time; dt = T / H.
       A system with a fixed dt overrides `dt` instead.
+    is_differentiable: `step` and `reward` can be called, in TensorFlow.
+    has_fixed_length: every episode has H steps.
   """
 
+  is_differentiable = True
+  has_fixed_length = True
   start = ()
   state_bounds = ()
   control_bounds = ()

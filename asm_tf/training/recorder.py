@@ -82,7 +82,7 @@ class Recorder:
     row = {
         'env_steps': trainer.env_steps, 'updates': trainer.updates,
         'return': evaluation.mean_return, 'normalised_score': score,
-        'episode_length': len(evaluation.actions),
+        'episode_length': evaluation.mean_length,
         'collect_return': trainer.collect_return,
         'dropped_episodes': trainer.dropped_episodes, **trainer.losses(),
         **self._speeds(trainer), 'wall_seconds': self.wall_seconds}

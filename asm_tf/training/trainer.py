@@ -4,11 +4,13 @@ import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 
 from asm_tf.agents.programs import require_shares
-from asm_tf.environments.system_environment import SystemEnvironment
+from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.errors import require_at_least
 from asm_tf.policies.tf_policies import UniformPolicy
+from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
+from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 
 # Environment steps' worth of updates between two returns to Python: about a second.
 _CHUNK = 2000
@@ -29,12 +31,12 @@ class Trainer(tf.Module):
     """Builds everything that a run checkpoints.
 
     Args:
-      system: `System`.
+      system: `System` or `GymnasiumSystem`.
       make_agent: function (system, time_step_spec, action_spec, model_period, seed,
         strategy) -> TFAgent, which may have `observe(episodes)`.
       seed: of the run.
       warmup_steps: environment steps with uniform random actions before the first
-        update, rounded up to whole episodes.
+        update; the episode in which they are reached is finished.
       model_period: environment steps a `train` call of the agent, exact on average
         (the paper's dynamics replay ratio 2).
       batch_size: items of the replay a `train` call: trajectories or transitions.
@@ -49,12 +51,14 @@ class Trainer(tf.Module):
     require_at_least(system.horizon, replay_capacity=replay_capacity)
     require_shares(strategy, batch_size=batch_size)
     self.system = system
-    self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
+    self._warmup_steps = warmup_steps
+    if system.has_fixed_length:
+      self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
     self._batch_size = batch_size
     self._chunk = max(1, _CHUNK // system.horizon)
 
-    self.env = SystemEnvironment(system, seed=(seed, 3))
+    self.env = make_environment(system, seed=(seed, 3))
     self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
     self.agent = make_agent(system=system, time_step_spec=self.env.time_step_spec(),
                             action_spec=self.env.action_spec(), model_period=model_period,
@@ -67,7 +71,8 @@ class Trainer(tf.Module):
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
     self._dropped = tf.Variable(0, dtype=tf.int64, trainable=False, name='dropped_episodes')
     self._dropped_in_a_row = 0  # of this process: a resume tries again
-    accumulator = EpisodeAccumulator(spec, 1, rows, [self._take])
+    accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
+    accumulator = accumulate(spec, 1, rows, [self._take])
     driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
     warmup_policy = UniformPolicy(
         self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
@@ -112,11 +117,12 @@ class Trainer(tf.Module):
   def iterate(self):
     """Collects an episode unless updates are due, then does a chunk of updates."""
     steps, dropped = self.env_steps, self.dropped_episodes
-    replay_is_empty = dropped * self.system.horizon == steps
-    if steps < self._warmup_steps or replay_is_empty:
-      self._warm_up()
-    else:
-      self._collect_and_update()
+    replay_is_empty = int(self.replay.num_frames()) == 0
+    with failures_of(self.env):
+      if steps < self._warmup_steps or replay_is_empty:
+        self._warm_up()
+      else:
+        self._collect_and_update()
     if self.dropped_episodes > dropped:
       self._dropped_in_a_row += 1
     elif self.env_steps > steps:
@@ -138,7 +144,7 @@ class Trainer(tf.Module):
 
   def _take(self, episodes):
     """Takes a collected episode, a Trajectory [1, H+1, ...]."""
-    self._env_steps.assign_add(self.system.horizon)
+    self._env_steps.assign_add(tf.reduce_sum(tf.cast(episode_steps.lengths(episodes), tf.int64)))
     self._collect_return.assign(tf.reduce_mean(tf.reduce_sum(episodes.reward[:, :-1], 1)))
     parts = (episodes.observation, episodes.action, episodes.reward)
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(part)) for part in parts])

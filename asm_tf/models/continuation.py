@@ -1,0 +1,92 @@
+"""Termination in imagined returns (after DreamerV2; Hafner et al., 2021).
+
+    c(s, t) = P(the episode goes on from s at t),   J = sum_t r(s_t, a_t, t) prod_{k <= t} c(s_k, k)
+
+c is learned by binary cross-entropy on the states that were visited: 0 where the episode
+ended before step H, 1 elsewhere. Without it a model's states would earn rewards for ever,
+and a task that consists in surviving would have nothing to learn from.
+"""
+
+import tensorflow as tf
+
+
+
+class ContinuationModel(tf.keras.Model):
+  """An MLP from (state, time) to the logit of c."""
+
+  def __init__(self, normalizer, state_size, hidden_sizes=(64, 64), dtype='float32'):
+    """Builds the model and its weights.
+
+    Args:
+      normalizer: `Normalizer` of states and time.
+      state_size: n.
+      hidden_sizes: widths of the ReLU layers.
+      dtype: 'float32' or 'float64'.
+    """
+    super().__init__(name='continuation', dtype=dtype)
+    self._normalizer = normalizer
+    self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
+                    for i, size in enumerate(hidden_sizes)]
+    self._read_out = tf.keras.layers.Dense(1, dtype=dtype, name='read_out')
+    self(tf.zeros([1, state_size], dtype), tf.zeros([1], tf.int32))
+
+  def call(self, states, t):
+    """The logit of c, [...], of states [..., n] and steps t, broadcastable."""
+    x = self._normalizer.join(self._normalizer.normalize(states), t=t)
+    for layer in self._hidden:
+      x = layer(x)
+    return self._read_out(x)[..., 0]
+
+  def loss(self, states, t, steps, visited_weights):
+    """Mean binary cross-entropy (nats) over the states that were visited.
+
+    Args:
+      states: [B, H, n], s_0 .. s_{H-1}, padded.
+      t: [H].
+      steps: [B, H], whether step t was taken from s_t.
+      visited_weights: [B, H], the `step_weights` of the states that were visited.
+    """
+    logits = self(states, t)
+    entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(steps, logits.dtype), logits)
+    return tf.reduce_mean(visited_weights * entropy)
+
+
+class RewardUntilTermination(tf.keras.Model):
+  """A `RewardModel` whose rewards count by the probability that they are reached."""
+
+  def __init__(self, reward, continuation):
+    """Builds the product.
+
+    Args:
+      reward: `RewardModel`.
+      continuation: `ContinuationModel`.
+    """
+    super().__init__(name='reward_until_termination', dtype=reward.dtype)
+    self.reward = reward
+    self.continuation = continuation
+
+  def observe(self, rewards, steps=None):
+    """See `RewardModel`."""
+    self.reward.observe(rewards, steps)
+
+  def call(self, states, actions, t):
+    """Rewards [B, H] of states [B, H, n], actions [B, H, m] and steps t [H] = 0, 1, .."""
+    log_c = tf.math.log_sigmoid(self.continuation(states, t))
+    # The product by logarithms: the gradient of tf.math.cumprod divides by c.
+    return self.reward(states, actions, t) * tf.exp(tf.cumsum(log_c, 1))
+
+  def loss(self, states, actions, t, rewards, steps, taken_weights, visited_weights):
+    """The reward model's loss and the continuation model's, added.
+
+    Args:
+      states: [B, H, n], s_0 .. s_{H-1}, padded.
+      actions: [B, H, m].
+      t: [H].
+      rewards: [B, H].
+      steps: [B, H], whether step t was taken.
+      taken_weights: [B, H], the `step_weights` of these steps.
+      visited_weights: [B, H], those of the states that were visited. Both are taken over the
+        whole batch, so that the mean of losses of its parts is its loss.
+    """
+    return (self.reward.loss(states, actions, t, rewards, taken_weights)
+            + self.continuation.loss(states, t, steps, visited_weights))

@@ -1,0 +1,24 @@
+"""Which rows of padded episodes are real.
+
+An episode of L <= H steps is H+1 rows: L steps, the boundary row with s_L, and copies of it
+in which nothing happens (`PaddedEpisodeAccumulator`). TF-Agents' step type LAST marks the
+boundary row and all copies.
+"""
+
+import tensorflow as tf
+
+
+def steps_taken(episodes):
+  """[B, H] of a Trajectory [B, H+1, ...]: whether the agent acted at step t."""
+  return ~episodes.is_boundary()[:, :-1]
+
+
+def states_visited(episodes):
+  """[B, H+1] of a Trajectory [B, H+1, ...]: whether row t holds a state that was visited."""
+  taken = steps_taken(episodes)
+  return tf.concat([tf.ones_like(taken[:, :1]), taken], 1)
+
+
+def lengths(episodes):
+  """[B], the number of steps of each episode of a Trajectory [B, H+1, ...]."""
+  return tf.reduce_sum(tf.cast(steps_taken(episodes), tf.int32), 1)

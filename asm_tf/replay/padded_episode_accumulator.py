@@ -1,0 +1,73 @@
+"""From a driver's steps to whole episodes, where some end before step H."""
+
+import tensorflow as tf
+
+
+class PaddedEpisodeAccumulator(tf.Module):
+  """A driver observer that pads episodes to one length and hands on a batch of them.
+
+  The rows after the boundary row repeat it, with action, reward and discount 0. A copy whose
+  episode has ended waits until those of the other copies have; what it does meanwhile is not
+  kept.
+  """
+
+  def __init__(self, data_spec, batch_size, length, observers):
+    """Builds the accumulator.
+
+    Args:
+      data_spec: `Trajectory` of TensorSpec of one time step.
+      batch_size: of the environment.
+      length: rows of the longest episode, H+1.
+      observers: functions of an episode batch, a Trajectory [batch_size, length, ...].
+    """
+    super().__init__(name='padded_episode_accumulator')
+    self._length = length
+    self._observers = observers
+    # The row that each copy writes next; none before the first row of an episode has come.
+    self._row = tf.Variable(tf.fill([batch_size], length), trainable=False, name='row')
+    self._boundary = tf.Variable(tf.zeros([batch_size], tf.int32), trainable=False,
+                                 name='boundary')
+    self._is_complete = tf.Variable(tf.zeros([batch_size], tf.bool), trainable=False,
+                                    name='is_complete')
+    self._episodes = tf.nest.map_structure(
+        lambda spec: tf.Variable(tf.zeros([batch_size, length, *spec.shape], spec.dtype),
+                                 trainable=False), data_spec)
+
+  def __call__(self, trajectory):
+    """Takes one time step, a Trajectory [batch_size, ...]."""
+    row = tf.where(trajectory.is_first(), 0, self._row)
+    writes = (row < self._length) & ~self._is_complete
+    copies = tf.where(writes)[:, 0]
+    indices = tf.stack([copies, tf.cast(tf.gather(row, copies), tf.int64)], 1)
+    for variable, value in zip(tf.nest.flatten(self._episodes), tf.nest.flatten(trajectory)):
+      variable.scatter_nd_update(indices, tf.gather(value, copies))
+    ends = writes & trajectory.is_boundary()
+    self._boundary.assign(tf.where(ends, row, self._boundary))
+    self._is_complete.assign(self._is_complete | ends)
+    self._row.assign(tf.minimum(row + 1, self._length))
+    return tf.cond(tf.reduce_all(self._is_complete), self._hand_on, lambda: tf.constant(False))
+
+  def _hand_on(self):
+    episodes = self.latest()
+    for observe in self._observers:
+      observe(episodes)
+    self._is_complete.assign(tf.zeros_like(self._is_complete))
+    # A copy in the middle of a further episode writes again from the start of the next.
+    self._row.assign(tf.fill(self._row.shape, self._length))
+    return tf.constant(True)
+
+  def latest(self):
+    """The most recent episodes, a Trajectory [batch_size, length, ...]."""
+    rows = tf.range(self._length)
+    source = tf.minimum(rows, self._boundary[:, None])  # [B, length]
+    episodes = tf.nest.map_structure(
+        lambda x: tf.gather(x, source, axis=1, batch_dims=1), self._episodes)
+    is_padding = rows > self._boundary[:, None]
+
+    def cleared(x):
+      return tf.where(tf.reshape(is_padding, is_padding.shape + [1] * (len(x.shape) - 2)),
+                      tf.zeros_like(x), x)
+
+    return episodes._replace(
+        action=cleared(episodes.action), reward=cleared(episodes.reward),
+        discount=cleared(episodes.discount))

@@ -1,0 +1,49 @@
+"""Small Gymnasium environments for tests, registered under asm_tf_test/."""
+
+import gymnasium
+import numpy as np
+
+LIMIT = 8  # steps of an episode at most
+
+
+class Corridor(gymnasium.Env):
+  """x' = x + 0.3 u with u in [-1, 3]; leaving (-1, 1) ends the episode. Reward 1 + x.
+
+  The observation is a [2, 1] array of x and the last control u.
+  """
+
+  observation_space = gymnasium.spaces.Box(-np.inf, np.inf, [2, 1], np.float64)
+  action_space = gymnasium.spaces.Box(-1.0, 3.0, [1, 1], np.float64)
+
+  def __init__(self, nan_at=None, nan_reward_at=None, nan_in_episode=None, sizes=(2, 1)):
+    self._nan_at, self._nan_reward_at, self._nan_in_episode = nan_at, nan_reward_at, nan_in_episode
+    self._sizes, self._episode = sizes, 0
+
+  def reset(self, *, seed=None, options=None):
+    super().reset(seed=seed)
+    self._x, self._t = self.np_random.uniform(-0.5, 0.5), 0
+    self._episode += 1
+    return self._observation(0.0), {}
+
+  def step(self, action):
+    assert self.action_space.contains(action)
+    u, self._t = action.item(), self._t + 1
+    breaks = self._t == self._nan_reward_at or self._episode == self._nan_in_episode
+    reward = float('nan') if breaks else 1 + self._x
+    self._x += 0.3 * u
+    return self._observation(u), reward, bool(abs(self._x) > 1), False, {}
+
+  def _observation(self, u):
+    x = float('inf') if self._t == self._nan_at else self._x
+    return np.resize([x, u], self._sizes)
+
+
+class Spaces(gymnasium.Env):
+  """An environment of given spaces, which never runs."""
+
+  def __init__(self, observation=Corridor.observation_space, action=Corridor.action_space):
+    self.observation_space, self.action_space = observation, action
+
+
+gymnasium.register('asm_tf_test/Corridor-v0', Corridor, max_episode_steps=LIMIT)
+gymnasium.register('asm_tf_test/Spaces-v0', Spaces)

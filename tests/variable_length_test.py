@@ -1,0 +1,326 @@
+"""Episodes that end early: what pads them never counts, and their end is learned."""
+
+import functools
+import json
+
+import numpy as np
+import pytest
+
+from asm_tf.agents.make_asm_agent import make_asm_agent
+from asm_tf.agents.sac_agent import make_sac_agent
+from asm_tf.environments.gymnasium_environment import GymnasiumEnvironment
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.errors import UserError
+from asm_tf.models.continuation import ContinuationModel, RewardUntilTermination
+from asm_tf.models.loss import prediction_loss, step_weights
+from asm_tf.models.lstm import LSTM
+from asm_tf.models.markov import Markov
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.reward_model import RewardModel
+from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from asm_tf.policies.tf_policies import UniformPolicy
+from asm_tf.replay import episode_steps
+from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
+from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
+from asm_tf.training import train as train_module
+from asm_tf.training.evaluator import Evaluator
+from asm_tf.training.trainer import Trainer
+from tests import gymnasium_environments
+
+import tensorflow as tf  # after asm_tf, which chooses Keras 2
+from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+
+CORRIDOR = 'asm_tf_test/Corridor-v0'
+H = gymnasium_environments.LIMIT
+small_asm = functools.partial(
+    make_asm_agent, jit_compile=False, reward_model=functools.partial(RewardModel, hidden_sizes=(8,)),
+    world_model=functools.partial(LSTM, embedding_size=4, hidden_sizes=(4,)),
+    actor=functools.partial(SquashedGaussianActor, hidden_sizes=(8,)))
+quick_asm = functools.partial(  # to trace
+    small_asm, world_model=functools.partial(Markov, hidden_sizes=(4,)))
+small_sac = functools.partial(make_sac_agent, policy_period=2, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,))
+
+
+def corridor(horizon=H, environment=CORRIDOR, **kwargs):
+  return GymnasiumSystem(horizon, environment, kwargs=kwargs)
+
+
+def collect(copies, count=1):
+  """The rows that a driver emitted, and the batches that the accumulator handed on."""
+  env = GymnasiumEnvironment(corridor(), copies, seed=5)
+  policy = UniformPolicy(env.time_step_spec(), env.action_spec(),
+                         tf.random.Generator.from_seed(0, alg='philox'))
+  rows, batches = [], []
+  accumulator = PaddedEpisodeAccumulator(policy.trajectory_spec, copies, H + 1, [batches.append])
+  observers = [lambda row: rows.append(tf.nest.map_structure(tf.identity, row)), accumulator]
+  DynamicEpisodeDriver(env, policy, observers, num_episodes=count * copies * (H + 1)).run(
+      maximum_iterations=count * (H + 1))
+  return tf.nest.map_structure(lambda *x: np.stack(x, 1), *rows), batches
+
+
+def padded(rows, copy, first):
+  """Episode of a copy from row `first` on, padded in numpy: a nest of [H+1, ...]."""
+  last = first + int(np.argmax(rows.is_boundary()[copy, first:]))
+  episode = tf.nest.map_structure(
+      lambda x: np.concatenate(
+          [x[copy, first:last + 1], np.repeat(x[copy, last:last + 1], H - (last - first), 0)]), rows)
+  for name in ('action', 'reward', 'discount'):
+    getattr(episode, name)[last - first + 1:] = 0
+  return episode, last - first
+
+
+@pytest.mark.parametrize('copies', [1, 4])
+def test_episodes_are_padded_by_their_last_row(copies):
+  rows, batches = collect(copies, count=4)
+  assert len(batches) >= 2
+  found = []
+  first = np.zeros(copies, int)
+  for batch in batches:
+    ends = []
+    for copy in range(copies):
+      episode, length = padded(rows, copy, first[copy])
+      tf.nest.map_structure(
+          lambda x, y, copy=copy: np.testing.assert_array_equal(x[copy], y), batch, episode)
+      ends.append(first[copy] + length)
+      found.append(length)
+      assert episode_steps.lengths(batch)[copy] == length
+      np.testing.assert_array_equal(episode_steps.steps_taken(batch)[copy], np.arange(H) < length)
+      np.testing.assert_array_equal(
+          episode_steps.states_visited(batch)[copy], np.arange(H + 1) <= length)
+    # Each copy writes again at the first start after the batch was complete.
+    starts = [np.flatnonzero(rows.is_first()[copy]) for copy in range(copies)]
+    first = np.array([np.append(start[start > max(ends)], 10**6)[0] for start in starts])
+  assert len(set(found)) > 1 and min(found) < H  # the test has something to test
+
+
+def spoiled(episodes):
+  """The same episodes with other numbers where nothing was real."""
+  taken, visited = episode_steps.steps_taken(episodes), episode_steps.states_visited(episodes)
+  boundary = tf.concat([taken, tf.zeros_like(taken[:, :1])], 1)
+  return episodes._replace(
+      observation=tf.where(visited[..., None], episodes.observation, 77.0),
+      action=tf.where(boundary[..., None], episodes.action, 0.5),
+      reward=tf.where(boundary, episodes.reward, 99.0))
+
+
+@pytest.fixture(scope='module')
+def episodes():
+  batch = collect(16)[1][0]
+  assert len(set(episode_steps.lengths(batch).numpy())) > 2
+  return batch
+
+
+def real(episodes):
+  """Real states [N, n] and rewards [K] by a loop in numpy."""
+  states, rewards = [], []
+  for i, length in enumerate(episode_steps.lengths(episodes).numpy()):
+    states += list(episodes.observation[i, :length + 1, :-1].numpy())
+    rewards += list(episodes.reward[i, :length].numpy())
+  return np.array(states), np.array(rewards)
+
+
+@pytest.mark.parametrize('make_agent', [small_asm, small_sac])
+def test_running_moments_are_those_of_the_real_rows(make_agent, episodes):
+  trainer = Trainer(corridor(), make_agent, seed=0)
+  normalizer = trainer.agent._normalizer  # pylint: disable=protected-access
+  padding = spoiled(episodes)
+  trainer.agent.observe(padding._replace(reward=episodes.reward))
+  states, rewards = real(episodes)
+  np.testing.assert_allclose(
+      normalizer.normalize(states), (states - states.mean(0)) / states.std(0), atol=1e-4)
+  if make_agent is small_asm:
+    moments = trainer.agent._reward.reward._moments  # pylint: disable=protected-access
+    np.testing.assert_allclose([moments.mean[0], moments.std[0]],
+                               [rewards.mean(), rewards.std()], rtol=1e-5)
+
+
+class Still(tf.Module):
+  """A world model that predicts the initial state."""
+
+  def predict_teacher_forced(self, states, actions, training=False):
+    return tf.repeat(states[:, :1], actions.shape[1], 1)
+
+
+@pytest.mark.parametrize('octaves_alike', [False, True])
+def test_the_prediction_loss_is_the_mean_over_the_steps_taken(octaves_alike, episodes):
+  normalizer, taken = Normalizer(2, H, enabled=False), episode_steps.steps_taken(episodes)
+  states, actions = spoiled(episodes).observation[..., :-1], episodes.action[:, :-1]
+  loss = prediction_loss(
+      Still(), normalizer, states, actions, step_weights(taken), octaves_alike)
+  squares, count = 0.0, 0
+  octaves = 1 / np.arange(1, H + 1) / np.mean(1 / np.arange(1, H + 1))
+  for i, length in enumerate(episode_steps.lengths(episodes).numpy()):
+    error = np.mean((states[i, 1:length + 1] - states[i, :1]).numpy() ** 2, 1)
+    squares += np.sum(error * (octaves[:length] if octaves_alike else 1))
+    count += length
+  assert loss.numpy() == pytest.approx(squares / count, rel=1e-5)
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+def test_an_update_does_not_see_what_pads_an_episode(parts, episodes):
+  """The same weights after an update on padding of two kinds, also in parts of the batch."""
+  def updated(batch, parts):
+    tf.keras.utils.set_random_seed(0)
+    agent = Trainer(corridor(), functools.partial(small_asm, parts=parts), seed=0).agent
+    agent.observe(episodes)
+    for _ in range(3):
+      agent.train(batch)
+    reward = agent._reward  # pylint: disable=protected-access
+    return [v.numpy() for model in (agent.world_model, reward) for v in model.trainable_variables]
+
+  expected = updated(episodes, 1)
+  for value, other in zip(updated(spoiled(episodes), parts), expected):
+    np.testing.assert_allclose(value, other, rtol=1e-3, atol=1e-5)
+
+
+def test_transitions_are_those_that_happened(episodes):
+  spec = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape[2:], x.dtype), episodes)
+  replay = TransitionReplayBuffer(spec, H + 1, 1000)
+  for i in range(16):
+    replay.add_batch(tf.nest.map_structure(lambda x, i=i: x[i:i + 1], episodes))
+  states, rewards = real(episodes)
+  kept = replay.gather_all()
+  np.testing.assert_array_equal(kept.reward[0], rewards)
+  assert not np.any(kept.is_boundary()) and len(states) == len(rewards) + 16
+  assert np.sum(kept.is_last()) == 16 and np.all(kept.discount[kept.is_last()] == 0)
+
+
+def models():
+  normalizer = Normalizer(2, H)
+  normalizer.update(tf.random.normal([100, 2], seed=0))
+  reward = RewardModel(normalizer, 2, 1, (8,))
+  return RewardUntilTermination(reward, ContinuationModel(normalizer, 2, (32,)))
+
+
+def test_imagined_rewards_count_by_the_chance_that_they_are_reached():
+  product, t = models(), tf.range(H)
+  states, actions = tf.random.normal([3, H, 2]), tf.random.normal([3, H, 1])
+  c = 1 / (1 + np.exp(-product.continuation(states, t).numpy()))
+  expected = product.reward(states, actions, t).numpy()
+  for k in range(H):
+    expected[:, k] *= np.prod(c[:, :k + 1], 1)
+  np.testing.assert_allclose(product(states, actions, t), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradient_is_finite_where_no_reward_is_reached():
+  product = models()
+  product.continuation._read_out.bias.assign([-1000.0])  # pylint: disable=protected-access
+  states = tf.random.normal([3, H, 2])
+  with tf.GradientTape() as tape:
+    tape.watch(states)
+    rewards = product(states, tf.zeros([3, H, 1]), tf.range(H))
+  assert np.all(np.isfinite(tape.gradient(rewards, states)))
+  np.testing.assert_array_equal(rewards, tf.zeros([3, H]))
+
+
+def test_the_end_is_learned(episodes):
+  """c is near 1 in the corridor, near 0 outside it; padding says nothing."""
+  product, optimizer = models(), tf.keras.optimizers.Adam(3e-2, jit_compile=False)
+  taken, batch = episode_steps.steps_taken(episodes), spoiled(episodes)
+  states, t = batch.observation[:, :-1, :-1], tf.range(H)
+  continuation = product.continuation
+  visited = step_weights(episode_steps.states_visited(episodes)[:, :-1])
+
+  @tf.function
+  def update():
+    with tf.GradientTape() as tape:
+      loss = continuation.loss(states, t, taken, visited)
+    variables = continuation.trainable_variables
+    optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables))
+    return loss
+
+  optimizer.build(continuation.trainable_variables)
+  for _ in range(300):
+    loss = update()
+  assert loss < 0.05
+  inside, outside = (tf.sigmoid(continuation(tf.constant([[x, 1.0]]), tf.constant([4]))).numpy()[0]
+                     for x in (0.0, 1.6))
+  assert inside > 0.9 and outside < 0.1
+  unspoiled = continuation.loss(episodes.observation[:, :-1, :-1], t, taken, visited)
+  assert continuation.loss(states, t, taken, visited).numpy() == pytest.approx(unspoiled.numpy())
+
+
+def train(root_dir, resume=False, system=corridor):
+  return train_module.train(
+      str(root_dir), resume, functools.partial(system), H, 90, quick_asm,
+      make_trainer=functools.partial(Trainer, warmup_steps=30, batch_size=4),
+      eval_interval=30, checkpoint_interval=30)
+
+
+def rows(root_dir):
+  return [{key: value for key, value in json.loads(line).items() if 'second' not in key}
+          for line in (root_dir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def test_a_killed_run_resumes_to_the_same_end(tmp_path, monkeypatch):
+  train(tmp_path / 'whole')
+  original, calls = Trainer.iterate, []
+
+  def iterate(trainer):
+    original(trainer)
+    calls.append(1)
+    if len(calls) == 14:
+      raise KeyboardInterrupt
+
+  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    patch.setattr(Trainer, 'iterate', iterate)
+    train(tmp_path / 'run')
+  assert 0 < len(rows(tmp_path / 'run')) < len(rows(tmp_path / 'whole'))
+  train(tmp_path / 'run', resume=True)
+  assert rows(tmp_path / 'run') == rows(tmp_path / 'whole')
+  read = lambda name: tf.train.load_checkpoint(str(tmp_path / name / 'checkpoints'))
+  whole, run = read('whole'), read('run')
+  for key in whole.get_variable_to_shape_map():
+    if not any(part in key for part in ('wall_seconds', 'save_counter', '_CHECKPOINTABLE')):
+      np.testing.assert_array_equal(whole.get_tensor(key), run.get_tensor(key), err_msg=key)
+
+
+@pytest.mark.parametrize('make_agent, replay', [
+    (quick_asm, {}),
+    pytest.param(small_sac, {'make_replay': TransitionReplayBuffer}, marks=pytest.mark.slow)])
+def test_only_real_steps_are_counted(make_agent, replay):
+  trainer = Trainer(corridor(), make_agent, 0, warmup_steps=30, batch_size=4, **replay)
+  observe, steps = trainer.agent.observe, []
+  trainer.agent.observe = lambda batch: (
+      observe(batch), tf.numpy_function(lambda x: steps.append(int(x)), [
+          episode_steps.lengths(batch)[0]], []))
+  while trainer.env_steps < 100:
+    trainer.iterate()
+  assert trainer.env_steps == sum(steps) and min(steps) < H
+  assert trainer.updates == (trainer.env_steps - 30) // 2  # all that are due
+  if replay:
+    assert trainer.replay.num_frames() == trainer.env_steps
+
+
+def test_evaluation_runs_whole_episodes_of_any_length():
+  def evaluate(action):
+    return Evaluator(corridor(), lambda *specs: Constant(*specs, action)).evaluate()
+
+  staying, leaving = evaluate(-0.5), evaluate(1.0)
+  assert staying.mean_length == H and leaving.mean_length < H / 2
+  assert len(leaving.states) == len(leaving.actions) + 1 < H
+  assert abs(leaving.states[-1, 0]) > 1 > abs(leaving.states[-2, 0])
+  # Without control, 8 rewards 1 + x of a start x that is uniform in (-0.5, 0.5), 32 times.
+  assert staying.mean_return == pytest.approx(H, abs=4 * H * 0.29 / 32**0.5)
+  assert evaluate(-0.5).mean_return == staying.mean_return
+
+
+class Constant(UniformPolicy):
+  """Takes one action for ever."""
+
+  def __init__(self, time_step_spec, action_spec, value):
+    super().__init__(time_step_spec, action_spec,
+                     tf.random.Generator.from_seed(0, alg='philox'))
+    self._value = value
+
+  def _action(self, time_step, policy_state, seed):
+    step = super()._action(time_step, policy_state, seed)
+    return step._replace(action=tf.zeros_like(step.action) + self._value)
+
+
+def test_a_broken_environment_stops_the_run_and_loses_nothing(tmp_path):
+  broken = functools.partial(corridor, nan_in_episode=7)
+  with pytest.raises(UserError, match='episode 7, step 1: the environment gave the reward nan'):
+    train(tmp_path / 'run', system=broken)
+  row, = rows(tmp_path / 'run')
+  assert row['env_steps'] == 0 and not (tmp_path / 'run/summary.json').exists()
