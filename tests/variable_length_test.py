@@ -310,14 +310,15 @@ def test_every_copy_is_evaluated_once():
   x = GymnasiumEnvironment(corridor(), 32, (0, 6)).reset().observation[:, 0].numpy()
   stays = x <= -0.3
   lengths = np.where(stays, H, np.where(x + 0.9 > 1, 1, 2))
-  returns = np.where(stays, H * (1 + x), np.where(lengths == 1, 1 + x, 2 * (1 + x) + 0.9))
+  drift = 0.03 * sum(range(H))
+  returns = np.where(stays, H * (1 + x) - drift, np.where(lengths == 1, 1 + x, 2 * (1 + x) + 0.9))
   assert 0 < stays.sum() < 10
   assert found.mean_length == lengths.mean()
   np.testing.assert_allclose(found.returns, returns, rtol=1e-5)
 
 
 class Constant(UniformPolicy):
-  """Takes one action for ever; left of a threshold, the one that stays."""
+  """Takes one action for ever; left of a threshold, one that moves by -0.03."""
 
   def __init__(self, time_step_spec, action_spec, value, threshold=-np.inf):
     super().__init__(time_step_spec, action_spec,
@@ -327,7 +328,7 @@ class Constant(UniformPolicy):
   def _action(self, time_step, policy_state, seed):
     step = super()._action(time_step, policy_state, seed)
     goes = time_step.observation[:, :1] > self._threshold
-    return step._replace(action=tf.where(goes, self._value, -0.5))
+    return step._replace(action=tf.where(goes, self._value, -0.55))
 
 
 def test_a_broken_environment_stops_the_run_and_loses_nothing(tmp_path):
