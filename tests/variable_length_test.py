@@ -23,6 +23,7 @@ from asm_tf.replay import episode_steps
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
 from asm_tf.training import train as train_module
+from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.trainer import Trainer
 from tests import gymnasium_environments
@@ -240,9 +241,9 @@ def test_the_end_is_learned(episodes):
   assert continuation.loss(states, t, taken, visited).numpy() == pytest.approx(unspoiled.numpy())
 
 
-def train(root_dir, resume=False, system=corridor):
+def train(root_dir, system):
   return train_module.train(
-      str(root_dir), resume, functools.partial(system), H, 90, quick_asm,
+      str(root_dir), False, system, H, 90, quick_asm,
       make_trainer=functools.partial(Trainer, warmup_steps=30, batch_size=4),
       eval_interval=30, checkpoint_interval=30)
 
@@ -252,27 +253,26 @@ def rows(root_dir):
           for line in (root_dir / 'metrics.jsonl').read_text().splitlines()]
 
 
-def test_a_killed_run_resumes_to_the_same_end(tmp_path, monkeypatch):
-  train(tmp_path / 'whole')
-  original, calls = Trainer.iterate, []
+def test_a_restored_run_goes_on_to_the_same_bits(tmp_path):
+  def build():
+    tf.keras.utils.set_random_seed(0)
+    trainer = Trainer(corridor(), quick_asm, 0, warmup_steps=16, batch_size=4)
+    return trainer, Checkpointer(trainer, tmp_path / 'checkpoints')
 
-  def iterate(trainer):
-    original(trainer)
-    calls.append(1)
-    if len(calls) == 14:
-      raise KeyboardInterrupt
+  def finish(trainer):
+    while trainer.env_steps < 60:
+      trainer.iterate()
+    return [variable.numpy() for variable in trainer.variables]
 
-  with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-    patch.setattr(Trainer, 'iterate', iterate)
-    train(tmp_path / 'run')
-  assert 0 < len(rows(tmp_path / 'run')) < len(rows(tmp_path / 'whole'))
-  train(tmp_path / 'run', resume=True)
-  assert rows(tmp_path / 'run') == rows(tmp_path / 'whole')
-  read = lambda name: tf.train.load_checkpoint(str(tmp_path / name / 'checkpoints'))
-  whole, run = read('whole'), read('run')
-  for key in whole.get_variable_to_shape_map():
-    if not any(part in key for part in ('wall_seconds', 'save_counter', '_CHECKPOINTABLE')):
-      np.testing.assert_array_equal(whole.get_tensor(key), run.get_tensor(key), err_msg=key)
+  trainer, checkpointer = build()
+  while trainer.env_steps < 30:
+    trainer.iterate()
+  checkpointer.save(0.0)
+  expected = finish(trainer)
+  restored, checkpointer = build()
+  assert checkpointer.restore() == 0.0 and 30 <= restored.env_steps < 60
+  for value, other in zip(finish(restored), expected, strict=True):
+    np.testing.assert_array_equal(value, other)
 
 
 @pytest.mark.parametrize('make_agent, replay', [
@@ -305,22 +305,36 @@ def test_evaluation_runs_whole_episodes_of_any_length():
   assert evaluate(-0.5).mean_return == staying.mean_return
 
 
-class Constant(UniformPolicy):
-  """Takes one action for ever."""
+def test_every_copy_is_evaluated_once():
+  """Copies that start right of -0.3 leave after a step or two, again and again; the rest stay."""
+  found = Evaluator(corridor(), lambda *specs: Constant(*specs, 1.0, threshold=-0.3)).evaluate()
+  x = GymnasiumEnvironment(corridor(), 32, (0, 6)).reset().observation[:, 0].numpy()
+  stays = x <= -0.3
+  lengths = np.where(stays, H, np.where(x + 0.9 > 1, 1, 2))
+  drift = 0.03 * sum(range(H))
+  returns = np.where(stays, H * (1 + x) - drift, np.where(lengths == 1, 1 + x, 2 * (1 + x) + 0.9))
+  assert 0 < stays.sum() < 10
+  assert found.mean_length == lengths.mean()
+  np.testing.assert_allclose(found.returns, returns, rtol=1e-5)
 
-  def __init__(self, time_step_spec, action_spec, value):
+
+class Constant(UniformPolicy):
+  """Takes one action for ever; left of a threshold, one that moves by -0.03."""
+
+  def __init__(self, time_step_spec, action_spec, value, threshold=-np.inf):
     super().__init__(time_step_spec, action_spec,
                      tf.random.Generator.from_seed(0, alg='philox'))
-    self._value = value
+    self._value, self._threshold = value, threshold
 
   def _action(self, time_step, policy_state, seed):
     step = super()._action(time_step, policy_state, seed)
-    return step._replace(action=tf.zeros_like(step.action) + self._value)
+    goes = time_step.observation[:, :1] > self._threshold
+    return step._replace(action=tf.where(goes, self._value, -0.55))
 
 
 def test_a_broken_environment_stops_the_run_and_loses_nothing(tmp_path):
   broken = functools.partial(corridor, nan_in_episode=7)
   with pytest.raises(UserError, match='episode 7, step 1: the environment gave the reward nan'):
-    train(tmp_path / 'run', system=broken)
+    train(tmp_path / 'run', broken)
   row, = rows(tmp_path / 'run')
   assert row['env_steps'] == 0 and not (tmp_path / 'run/summary.json').exists()

@@ -72,7 +72,7 @@ class RewardUntilTermination(tf.keras.Model):
   def call(self, states, actions, t):
     """Rewards [B, H] of states [B, H, n], actions [B, H, m] and steps t [H] = 0, 1, .."""
     log_c = tf.math.log_sigmoid(self.continuation(states, t))
-    # The product by logarithms: the gradient of tf.math.cumprod divides by c.
+    # The product by logarithms, which stay finite where c underflows.
     return self.reward(states, actions, t) * tf.exp(tf.cumsum(log_c, 1))
 
   def loss(self, states, actions, t, rewards, steps, taken_weights, visited_weights):

@@ -68,6 +68,6 @@ class PaddedEpisodeAccumulator(tf.Module):
       return tf.where(tf.reshape(is_padding, is_padding.shape + [1] * (len(x.shape) - 2)),
                       tf.zeros_like(x), x)
 
+    # The reward of a boundary row is 0 already.
     return episodes._replace(
-        action=cleared(episodes.action), reward=cleared(episodes.reward),
-        discount=cleared(episodes.discount))
+        action=cleared(episodes.action), discount=cleared(episodes.discount))
