@@ -113,6 +113,7 @@ def test_after_every_failed_write_the_run_goes_on_to_the_same_end(whole, tmp_pat
     assert '\n' not in message
     assert not (tmp_path / 'run/summary.json').exists()
     assert not (tmp_path / 'run/checkpoints/draft').exists()  # the space is given back
+    assert not tf.summary.should_record_summaries()  # what this process does next
   train(tmp_path / 'run')
   assert not faults.difference(tmp_path / 'run', whole)
 

@@ -26,6 +26,7 @@ from asm_tf.training import train as train_module
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.trainer import Trainer
+from asm_tf.training.workers import Workers
 from tests import gymnasium_environments
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
@@ -257,7 +258,7 @@ def test_a_restored_run_goes_on_to_the_same_bits(tmp_path):
   def build():
     tf.keras.utils.set_random_seed(0)
     trainer = Trainer(corridor(), quick_asm, 0, warmup_steps=16, batch_size=4)
-    return trainer, Checkpointer(trainer, tmp_path / 'checkpoints')
+    return trainer, Checkpointer(trainer, tmp_path / 'checkpoints', Workers(None))
 
   def finish(trainer):
     while trainer.env_steps < 60:
@@ -267,10 +268,10 @@ def test_a_restored_run_goes_on_to_the_same_bits(tmp_path):
   trainer, checkpointer = build()
   while trainer.env_steps < 30:
     trainer.iterate()
-  checkpointer.save(0.0)
+  checkpointer.save(0.0, rows=0)
   expected = finish(trainer)
   restored, checkpointer = build()
-  assert checkpointer.restore() == 0.0 and 30 <= restored.env_steps < 60
+  assert checkpointer.restore(rows=0) == 0.0 and 30 <= restored.env_steps < 60
   for value, other in zip(finish(restored), expected, strict=True):
     np.testing.assert_array_equal(value, other)
 

@@ -1,5 +1,6 @@
 """What a user sees of a run: rows, TensorBoard and a progress bar."""
 
+import contextlib
 import io
 import sys
 import time
@@ -99,9 +100,8 @@ class Recorder:
     figure = draw_trajectory(self._system, evaluation.states, evaluation.actions, self._optimal)
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=100)
-    with self._writers['eval'].as_default(step=env_steps):
+    with self._default_writer('eval', env_steps):
       tf.summary.image('trajectory', tf.image.decode_png(buffer.getvalue(), 4)[None])
-    self._writers['eval'].flush()
 
   def save(self, checkpointer):
     """Saves a checkpoint that follows on the rows written so far."""
@@ -110,7 +110,7 @@ class Recorder:
   def write_config(self):
     """Puts the operative configuration beside the curves."""
     self._folder.write_operative_config()
-    with self._writers['train'].as_default(step=0):
+    with self._default_writer('train', 0):
       tf.summary.text('gin/operative_config', gin.markdown(gin.operative_config_str()))
 
   def close(self):
@@ -128,7 +128,7 @@ class Recorder:
 
   def _write_summaries(self, row, name, drawn=()):
     """Draws a row's points but those that are `drawn`, (env_steps, tag) each."""
-    with self._writers[name].as_default(step=row['env_steps']):
+    with self._default_writer(name, row['env_steps']):
       for key, value in row.items():
         belongs = (key in _EVAL) == (name == 'eval')
         is_curve = key not in ('env_steps', 'wall_seconds')
@@ -136,7 +136,23 @@ class Recorder:
         if (belongs and is_curve and value is not None and np.isfinite(value)
             and (row['env_steps'], tag) not in drawn):
           tf.summary.scalar(tag, value)
-    self._writers[name].flush()
+
+  @contextlib.contextmanager
+  def _default_writer(self, name, step):
+    """Makes a writer TensorFlow's default for a while, and what it was given is on the disk.
+
+    TensorFlow flushes a default writer last, and leaves it the default for good where that
+    fails; one that was closed before flushes nothing.
+    """
+    writer = self._writers[name]
+    with writer.as_default(step=step):
+      try:
+        yield
+        writer.flush()
+      except tf.errors.OpError:
+        with contextlib.suppress(tf.errors.OpError):
+          writer.close()
+        raise
 
 
 def _drop_events_after(folder, step):
