@@ -6,6 +6,7 @@ A new model is an entry of MODELS in tests/small_models.py.
 import numpy as np
 import pytest
 
+from asm_tf.models import recurrent
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from tests.small_models import MODELS, every_model
@@ -96,6 +97,28 @@ def test_unrolling_stretch_by_stretch_equals_call(make, monkeypatch):
   predicted = model.unroll(initial_state, 7, lambda state, t: actions[:, t])
   np.testing.assert_allclose(
       predicted, model(initial_state, actions), rtol=1e-10, atol=1e-10)
+
+
+@every_model
+def test_calling_again_equals_calling(make, monkeypatch):
+  monkeypatch.setattr(recurrent, '_CHUNK', 3)
+  model = build(make)
+  monkeypatch.setattr(model, 'stretch', lambda horizon: 4)
+  initial_state, actions = inputs(7)
+  unrolled, kept = model.unroll_keeping(initial_state, 7, lambda state, t: actions[:, t])
+  assert [part.shape for part in kept] == [(7, B, size) for size in model.kept_sizes]
+  variables = [initial_state, actions, *model.trainable_variables]
+  weights = np.random.default_rng(2).normal(size=(B, 7, N)) / SCALES
+  values, gradients = [], []
+  for call in (model, lambda *inputs: model.call_again(*inputs, kept)):
+    with tf.GradientTape() as tape:
+      tape.watch([initial_state, actions])
+      values.append(call(initial_state, actions))
+    gradients.append(tape.gradient(values[-1], variables, output_gradients=weights))
+  np.testing.assert_allclose(unrolled, values[0], rtol=1e-10, atol=1e-10)
+  np.testing.assert_allclose(values[1], values[0], rtol=1e-10, atol=1e-10)
+  for actual, expected in zip(gradients[1], gradients[0], strict=True):
+    np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-10)
 
 
 @every_model

@@ -5,7 +5,8 @@
 The policy's inputs carry no gradient, so two passes suffice: one roll-out
 without a tape gives the states; then all actions are recomputed at once and the
 model is differentiated once, over the whole sequence, in parallel in time where
-its architecture allows. `feedback` dials from there to the closed loop (Appendix B):
+its architecture allows, from what it kept of its steps where it is recurrent.
+`feedback` dials from there to the closed loop (Appendix B):
 a_t = pi_theta(feedback s_t + (1 - feedback) stop(s_t), eps_t) has the same value at
 every setting and reaches back through the policy's inputs in proportion. It needs
 the tape through the sequential roll-out.
@@ -33,12 +34,7 @@ def roll_out(model, actor, initial_state, noise, feedback=1.0):
   Returns:
     [B, H, n], s_0 .. s_{H-1}: what the policy sees; differentiable.
   """
-  noise = tf.transpose(noise, [1, 0, 2])  # [H, B, m]
-
-  def act(state, t):
-    return squash(*actor(_dial(state, feedback), t), noise[t])
-
-  predicted = model.unroll(initial_state, noise.shape[0], act)
+  predicted = model.unroll(initial_state, noise.shape[1], _acting(actor, noise, feedback))
   return _visited(initial_state, predicted)
 
 
@@ -65,7 +61,9 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     ValueError: if the return does not depend on the actions, or they on a variable.
   """
   # The open loop: the states that the policy sees are constants (Appendix B).
-  states = tf.stop_gradient(roll_out(model, actor, initial_state, noise))
+  predicted, kept = tf.nest.map_structure(tf.stop_gradient, model.unroll_keeping(
+      initial_state, noise.shape[1], _acting(actor, noise)))
+  states = _visited(initial_state, predicted)
   variables = actor.trainable_variables
   with tf.GradientTape() as policy_tape:
     mean, log_std = actor(states, tf.range(noise.shape[1]))
@@ -73,7 +71,8 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
   with tf.GradientTape() as model_tape:
     model_tape.watch(actions)
-    returns = predicted_returns(model, reward, initial_state, actions)
+    predicted = model.call_again(initial_state, actions, kept)
+    returns = _returns(reward, _visited(initial_state, predicted), actions)
     objective = tf.reduce_mean(returns) / return_scale
   action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
   if action_gradient is None:
@@ -123,6 +122,12 @@ def predicted_returns(model, reward, initial_state, actions):
   """Returns [B] of actions [B, H, m] from initial states [B, n], as a model predicts them."""
   predicted = model(initial_state, actions)
   return _returns(reward, _visited(initial_state, predicted), actions)
+
+
+def _acting(actor, noise, feedback=1.0):
+  """The function (s_t [B, n], t) -> a_t [B, m] of a policy with noise [B, H, m]."""
+  noise = tf.transpose(noise, [1, 0, 2])
+  return lambda state, t: squash(*actor(_dial(state, feedback), t), noise[t])
 
 
 def _visited(initial_state, predicted):

@@ -36,6 +36,7 @@ class LSTMLayer(tf.keras.layers.Layer):
       enter = -forget
     bias = np.concatenate([enter, forget, np.zeros(2 * units)])  # in the order i, f, g, o
     self.carry_size = 2 * units
+    self.kept_sizes = units, units, 4 * units
     self.kernel = self.add_weight(
         name='kernel', shape=[input_size, 4 * units], initializer='glorot_uniform')
     self.recurrent_kernel = self.add_weight(
@@ -43,9 +44,12 @@ class LSTMLayer(tf.keras.layers.Layer):
     self.bias = self.add_weight(
         name='bias', shape=bias.shape, initializer=tf.keras.initializers.Constant(bias))
 
-  def call(self, z, h0, c0):
-    """Input projections z [T, B, 4u], h0 and c0 [B, u] -> [T, B, u], and h and c at the end."""
-    hs, c = lstm_scan(z, tf.convert_to_tensor(self.recurrent_kernel), h0, c0)
+  def call(self, z, h0, c0, kept=()):
+    """Input projections z [T, B, 4u], h0 and c0 [B, u] -> [T, B, u], and h and c at the end.
+
+    `kept` may hold what `step` has kept of the same sequence, [T, ...] each.
+    """
+    hs, c = lstm_scan(z, tf.convert_to_tensor(self.recurrent_kernel), h0, c0, kept)
     return hs, (hs[-1], c)
 
   def start(self, carry):
@@ -54,9 +58,9 @@ class LSTMLayer(tf.keras.layers.Layer):
     return tf.tanh(h), c
 
   def step(self, z, h, c):
-    """z [B, 4u], h and c [B, u] -> h, c."""
-    _, h, c = lstm_cell(z + product(h, self.recurrent_kernel), c)
-    return h, c
+    """z [B, 4u], h and c [B, u] -> (h, c), and what `call` can use again."""
+    gates, h, c = lstm_cell(z + product(h, self.recurrent_kernel), c)
+    return (h, c), [h, c, gates]
 
   def emit(self, h):
     """What the layer above sees of h."""

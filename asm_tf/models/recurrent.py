@@ -1,5 +1,7 @@
 """What the recurrent action-sequence models share: everything but the cell."""
 
+import itertools
+
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least, require_sizes
@@ -46,15 +48,27 @@ class RecurrentModel(SequenceModel):
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
   def call(self, initial_state, actions, training=False):
+    return self._predict(initial_state, actions)
+
+  def call_again(self, initial_state, actions, kept):
+    return self._predict(initial_state, actions, kept)
+
+  @property
+  def kept_sizes(self):
+    return [size for layer in self._stack for size in layer.kept_sizes]
+
+  def _predict(self, initial_state, actions, kept=()):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
     steps = actions.shape[0]
     carry, states = self.start(initial_state, steps), []
     chunk = max(_CHUNK, -(-steps // _MOST_CHUNKS))
     for begin in range(0, steps, chunk):
       end = min(begin + chunk, steps)
+      of_layers = iter([part[begin:end] for part in kept])
       z = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
       for i, layer in enumerate(self._stack):
-        x, carry[i] = layer(z if i == 0 else self._project(i, x), *carry[i])
+        x, carry[i] = layer(z if i == 0 else self._project(i, x), *carry[i],
+                            kept=list(itertools.islice(of_layers, len(layer.kept_sizes))))
       states.append(self._state(x))
     return tf.transpose(tf.concat(states, 0), [1, 0, 2])  # [B, T, n]
 
@@ -64,12 +78,17 @@ class RecurrentModel(SequenceModel):
     return [layer.start(part) for layer, part in zip(self._stack, carry)]
 
   def step(self, carry, action, t):
+    return self.step_keeping(carry, action, t)[:2]
+
+  def step_keeping(self, carry, action, t):
     z = self._embed(action, t)
-    next_carry = []
+    next_carry, kept = [], []
     for i, (layer, part) in enumerate(zip(self._stack, carry)):
-      next_carry.append(layer.step(z if i == 0 else self._project(i, x), *part))
-      x = next_carry[-1][0]
-    return self._state(x), next_carry
+      part, of_layer = layer.step(z if i == 0 else self._project(i, x), *part)
+      next_carry.append(part)
+      kept += of_layer
+      x = part[0]
+    return self._state(x), next_carry, kept
 
   def _embed(self, actions, t):
     """Input projections of the first layer.

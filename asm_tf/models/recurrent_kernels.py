@@ -19,18 +19,35 @@ import tensorflow as tf
 from asm_tf.models.products import product
 
 
-@tf.custom_gradient
-def rnn_scan(z, kernel, x0):
+def rnn_scan(z, kernel, x0, kept=()):
   """States of Equation 2 over a sequence.
 
   Args:
     z: [T, B, u], input projections with bias.
     kernel: [u, u], the recurrent matrix U.
     x0: [B, u], the state before the first step.
+    kept: x_t and tanh(x_{t-1} U), [T, B, u] each, of a caller who has taken the steps
+      before: then only the gradient is left to be formed.
 
   Returns:
     [T, B, u], x_1 .. x_T.
   """
+  @tf.custom_gradient
+  def scan(z, kernel, x0):
+    xs, tanhs = kept or _rnn_forward(z, kernel, x0)
+
+    def gradient(dxs):
+      slopes = 1 - tanhs**2
+      dz, dx0 = _rnn_backward(dxs, kernel, slopes)
+      previous = tf.concat([x0[None], xs[:-1]], 0)
+      return dz, _weight_gradient(previous, dz * slopes), dx0
+
+    return xs, gradient
+
+  return scan(z, kernel, x0)
+
+
+def _rnn_forward(z, kernel, x0):
   steps = z.shape[0]
 
   def body(t, x, tanhs):
@@ -41,25 +58,24 @@ def rnn_scan(z, kernel, x0):
       lambda t, *_: t < steps, body, (0, x0, _array(steps, z.dtype, x0.shape)),
       maximum_iterations=steps)
   tanhs = tanhs.stack()
-  xs = tanhs + z
+  return tanhs + z, tanhs
 
-  def gradient(dxs):
-    slopes = 1 - tanhs**2
-    kernel_transposed = tf.transpose(kernel)
 
-    def body(s, dx, totals):
-      t = steps - 1 - s
-      dx += dxs[t]
-      return s + 1, product(dx * slopes[t], kernel_transposed), totals.write(t, dx)
+def _rnn_backward(dxs, kernel, slopes):
+  """Gradients of the input projections [T, B, u] and of x0."""
+  steps = dxs.shape[0]
+  kernel_transposed = tf.transpose(kernel)
 
-    *_, dx0, dz = tf.while_loop(
-        lambda s, *_: s < steps, body,
-        (0, tf.zeros_like(x0), _array(steps, z.dtype, x0.shape)), maximum_iterations=steps)
-    dz = dz.stack()
-    previous = tf.concat([x0[None], xs[:-1]], 0)
-    return dz, _weight_gradient(previous, dz * slopes), dx0
+  def body(s, dx, totals):
+    t = steps - 1 - s
+    dx += dxs[t]
+    return s + 1, product(dx * slopes[t], kernel_transposed), totals.write(t, dx)
 
-  return xs, gradient
+  *_, dx0, dz = tf.while_loop(
+      lambda s, *_: s < steps, body,
+      (0, tf.zeros_like(dxs[0]), _array(steps, dxs.dtype, dxs.shape[1:])),
+      maximum_iterations=steps)
+  return dz.stack(), dx0
 
 
 def lstm_cell(pre_activations, c):
@@ -80,8 +96,7 @@ def lstm_cell(pre_activations, c):
   return gates, 0.5 * (o + 1) * tf.tanh(c), c
 
 
-@tf.custom_gradient
-def lstm_scan(z, kernel, h0, c0):
+def lstm_scan(z, kernel, h0, c0, kept=()):
   """Hidden states of an LSTM over a sequence.
 
   Args:
@@ -89,20 +104,26 @@ def lstm_scan(z, kernel, h0, c0):
     kernel: [u, 4u], the recurrent matrix U.
     h0: [B, u], the hidden state before the first step.
     c0: [B, u], the cell state before the first step.
+    kept: h_t, c_t [T, B, u] and the tanhs of `lstm_cell` [T, B, 4u] of a caller who has
+      taken the steps before: then only the gradient is left to be formed.
 
   Returns:
     [T, B, u], h_1 .. h_T, and [B, u], c_T.
   """
-  hs, cs, gates = _lstm_forward(z, kernel, h0, c0)
+  @tf.custom_gradient
+  def scan(z, kernel, h0, c0):
+    hs, cs, gates = kept or _lstm_forward(z, kernel, h0, c0)
 
-  def gradient(dhs, dc_last):
-    previous_h = tf.concat([h0[None], hs[:-1]], 0)
-    previous_c = tf.concat([c0[None], cs[:-1]], 0)
-    dz, dh0, dc0 = _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs)
-    dkernel = _weight_gradient(previous_h, dz)
-    return dz, dkernel, dh0, dc0
+    def gradient(dhs, dc_last):
+      previous_h = tf.concat([h0[None], hs[:-1]], 0)
+      previous_c = tf.concat([c0[None], cs[:-1]], 0)
+      dz, dh0, dc0 = _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs)
+      dkernel = _weight_gradient(previous_h, dz)
+      return dz, dkernel, dh0, dc0
 
-  return (hs, cs[-1]), gradient
+    return (hs, cs[-1]), gradient
+
+  return scan(z, kernel, h0, c0)
 
 
 def _lstm_forward(z, kernel, h0, c0):

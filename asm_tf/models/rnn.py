@@ -13,15 +13,19 @@ class RNNLayer(tf.keras.layers.Layer):
   def __init__(self, input_size, units, **kwargs):
     super().__init__(**kwargs)
     self.carry_size = units
+    self.kept_sizes = units, units
     self.kernel = self.add_weight(
         name='kernel', shape=[input_size, units], initializer='glorot_uniform')
     self.recurrent_kernel = self.add_weight(
         name='recurrent_kernel', shape=[units, units], initializer='orthogonal')
     self.bias = self.add_weight(name='bias', shape=[units], initializer='zeros')
 
-  def call(self, z, x0):
-    """Input projections z [T, B, u], x0 [B, u] -> [T, B, u], and x at the end."""
-    xs = rnn_scan(z, tf.convert_to_tensor(self.recurrent_kernel), x0)
+  def call(self, z, x0, kept=()):
+    """Input projections z [T, B, u], x0 [B, u] -> [T, B, u], and x at the end.
+
+    `kept` may hold what `step` has kept of the same sequence, [T, ...] each.
+    """
+    xs = rnn_scan(z, tf.convert_to_tensor(self.recurrent_kernel), x0, kept)
     return xs, (xs[-1],)
 
   def start(self, carry):
@@ -29,8 +33,10 @@ class RNNLayer(tf.keras.layers.Layer):
     return (carry,)
 
   def step(self, z, x):
-    """z [B, u], x [B, u] -> x."""
-    return (tf.tanh(product(x, self.recurrent_kernel)) + z,)
+    """z [B, u], x [B, u] -> (x,), and what `call` can use again."""
+    tanh = tf.tanh(product(x, self.recurrent_kernel))
+    x = tanh + z
+    return (x,), [x, tanh]
 
   def emit(self, x):
     """What the layer above sees of x: two linear layers on each other would be one."""

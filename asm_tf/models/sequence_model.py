@@ -5,7 +5,9 @@ whole sequence at once, `start` and `step` predict it one step at a time with a
 policy in the loop, `predict_teacher_forced` is what training compares with data.
 `call` equals the unrolled `step`, and no action reaches an earlier state.
 A carry that grows with every step (a transformer's cache) may be extended stretch by
-stretch, so that early steps do not pay for late ones.
+stretch, so that early steps do not pay for late ones. What a step forms and a backward
+pass needs may be kept: `call_again` then differentiates the whole sequence without
+forming it a second time.
 """
 
 import tensorflow as tf
@@ -43,24 +45,39 @@ class SequenceModel(tf.keras.Model):
     Returns:
       [B, T, n], the predictions of s_1 .. s_T.
     """
-    state, carry, predicted = initial_state, None, []
+    return self._unroll(initial_state, horizon, act, lambda *now: (*self.step(*now), ()), ())[0]
+
+  def unroll_keeping(self, initial_state, horizon, act):
+    """As `unroll`, and a list of what was kept, tensors [T, B, k], for `call_again`."""
+    return self._unroll(initial_state, horizon, act, self.step_keeping, self.kept_sizes)
+
+  def call_again(self, initial_state, actions, kept):
+    """`call` with the actions of an `unroll_keeping` and what that kept; differentiable."""
+    del kept
+    return self(initial_state, actions)
+
+  def _unroll(self, initial_state, horizon, act, step, kept_sizes):
+    """As `unroll_keeping`, with `step` in place of `step_keeping`."""
+    carry = self.start(initial_state, min(self.stretch(horizon), horizon))
+    loop, stretches = (initial_state, carry), []
     for begin in range(0, horizon, self.stretch(horizon)):
       steps = min(self.stretch(horizon), horizon - begin)
-      carry = self.start(initial_state, steps) if begin == 0 else self.extend(carry, steps)
-      state, carry, states = self._stretch_of(state, carry, begin, steps, act)
-      predicted.append(states)
-    return tf.transpose(tf.concat(predicted, 0), [1, 0, 2])
+      if begin > 0:
+        loop = loop[0], self.extend(loop[1], steps)
 
-  def _stretch_of(self, state, carry, begin, steps, act):
-    """s_{begin+steps}, the carry there, and s_{begin+1} .. s_{begin+steps} [steps, B, n]."""
-    def body(k, state, carry, states):
-      state, carry = self.step(carry, act(state, begin + k), begin + k)
-      return k + 1, state, carry, states.write(k, state)
+      def body(k, state, carry, arrays, begin=begin):
+        state, carry, kept = step(carry, act(state, begin + k), begin + k)
+        return k + 1, state, carry, [
+            array.write(k, value) for array, value in zip(arrays, (state, *kept), strict=True)]
 
-    states = tf.TensorArray(state.dtype, steps, element_shape=state.shape)
-    _, state, carry, states = tf.while_loop(
-        lambda k, *_: k < steps, body, (0, state, carry, states), maximum_iterations=steps)
-    return state, carry, states.stack()
+      batch, size = initial_state.shape
+      arrays = [tf.TensorArray(initial_state.dtype, steps, element_shape=[batch, width])
+                for width in (size, *kept_sizes)]
+      _, *loop, arrays = tf.while_loop(
+          lambda k, *_, steps=steps: k < steps, body, (0, *loop, arrays), maximum_iterations=steps)
+      stretches.append([array.stack() for array in arrays])
+    states, *kept = (tf.concat(parts, 0) for parts in zip(*stretches))
+    return tf.transpose(states, [1, 0, 2]), kept
 
   def start(self, initial_state, horizon):
     """The carry (a nest of tensors) from which `step` goes on at t = 0.
@@ -83,6 +100,13 @@ class SequenceModel(tf.keras.Model):
   def step(self, carry, action, t):
     """Predicts one step: carry, action [B, m], scalar t -> s_{t+1} [B, n], carry."""
     raise NotImplementedError
+
+  # Widths k of what `step_keeping` keeps.
+  kept_sizes = ()
+
+  def step_keeping(self, carry, action, t):
+    """As `step`, and a list of what `call_again` needs of it, tensors [B, k]."""
+    return *self.step(carry, action, t), []
 
   def predict_teacher_forced(self, states, actions, training=False):
     """Predicts s_1 .. s_T, [B, T, n], from true states [B, T+1, n] and actions [B, T, m].
