@@ -44,7 +44,7 @@ def printed(process):
 
 
 def test_two_devices_learn_what_one_does():
-  names = ['ASM', 'ASM under XLA', 'SAC', 'decision transformer']
+  names = ['ASM under XLA', 'SAC', 'decision transformer']
   differences = printed(start('mirrored', *names))
   assert list(differences) == names
   assert max(differences.values()) < 1e-5, differences
