@@ -65,11 +65,16 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code
-  score = summary['normalised_score']
-  result = f'return {summary["return"]:.6g}' if score is None else f'score {score:.4f}'
-  print(f'{result} after {summary["env_steps"]} steps in {summary["wall_seconds"]:.0f} s; '
+  print(f'{_result(summary)} after {summary["env_steps"]} steps in {summary["wall_seconds"]:.0f} s; '
         f'everything is in {root_dir}; look with: tensorboard --logdir={root_dir}')
   return 0
+
+
+def _result(summary):
+  score, value = summary['normalised_score'], summary['return']
+  if score is not None:
+    return f'score {score:.4f}'
+  return 'no finite return' if value is None else f'return {value:.6g}'
 
 
 def _default_root_dir(gin_file):

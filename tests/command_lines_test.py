@@ -37,6 +37,16 @@ def small_run(root_dir, *more):
                *(f'--gin_bindings={binding}' for binding in SMALL), *more)
 
 
+@pytest.mark.parametrize('score, value, result', [
+    (0.5, -3.0, 'score 0.5000'), (None, -3.0, 'return -3 '),
+    (None, None, 'no finite return')])  # the world of the last evaluation broke
+def test_a_run_ends_with_its_result(score, value, result, monkeypatch, tmp_path, capsys, fresh_gin):
+  summary = {'normalised_score': score, 'return': value, 'env_steps': 7, 'wall_seconds': 1.0}
+  monkeypatch.setattr('asm_tf.configurables.train', lambda **_: summary)
+  assert launch_main.run(['gin/myriad_lstm.gin'], [], str(tmp_path), 0, False, False) == 0
+  assert capsys.readouterr().out.startswith(result)
+
+
 def test_train_stop_resume_evaluate(tmp_path):
   root_dir = tmp_path / 'run'
   endless = '--gin_bindings=NUM_ENV_STEPS=1000000'
