@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from asm_tf.gradients.jacobians import action_jacobians
-from asm_tf.models import recurrent
+from asm_tf.models import recurrent, sequence_model, state_space
 from asm_tf.models.history import HistoryModel
 from asm_tf.models.loss import prediction_loss
 from asm_tf.models.lstm import LSTM, LSTMLayer
@@ -94,14 +94,15 @@ def test_the_loss_is_the_weighted_mean_of_squares(octaves_alike, step_weights):
   np.testing.assert_allclose(loss, wanted, rtol=1e-5)
 
 
-@pytest.mark.parametrize('make', [RNN, LSTM])
-def test_a_long_sequence_is_predicted_chunk_by_chunk(make, monkeypatch):
+@pytest.mark.parametrize('make, module', [
+    (RNN, recurrent), (LSTM, recurrent), (StateSpace, state_space)])
+def test_a_long_sequence_is_predicted_chunk_by_chunk(make, module, monkeypatch):
   model = build(make)
   (states, actions) = trajectories(steps=HORIZON)
   whole = [model(states[:, 0], actions),
            action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
-  monkeypatch.setattr(recurrent, '_CHUNK', 2)
-  monkeypatch.setattr(recurrent, '_MOST_CHUNKS', 2)  # three steps each
+  monkeypatch.setattr(module, '_CHUNK', 2)
+  monkeypatch.setattr(sequence_model, '_MOST_CHUNKS', 2)  # three steps each
   chunked = [model(states[:, 0], actions),
              action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
   for one, other in zip(whole, chunked):

@@ -22,15 +22,12 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None)
     v_im: [T, B, N].
     x0_re: [B, N], the state before the first step.
     x0_im: [B, N].
-    parallel: True for the scan, False for the loop; None for the scan where TensorFlow has
-      a GPU or a TPU.
+    parallel: True for the scan, False for the loop; None for what `is_parallel` says.
 
   Returns:
     x_1 .. x_T, real and imaginary part, each [T, B, N].
   """
-  if parallel is None:
-    parallel = any(tf.config.list_logical_devices(kind) for kind in ('GPU', 'TPU'))
-  states = _scan if parallel else _loop
+  states = _scan if (is_parallel() if parallel is None else parallel) else _loop
 
   @tf.custom_gradient
   def recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im):
@@ -50,6 +47,11 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None)
     return (x_re, x_im), gradient
 
   return recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im)
+
+
+def is_parallel():
+  """Whether the scan is taken here: where TensorFlow has a GPU or a TPU."""
+  return any(tf.config.list_logical_devices(kind) for kind in ('GPU', 'TPU'))
 
 
 def multiply(a_re, a_im, b_re, b_im):

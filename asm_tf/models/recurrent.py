@@ -6,11 +6,9 @@ import tensorflow as tf
 
 from asm_tf.errors import require_at_least, require_sizes
 from asm_tf.models.products import linear
-from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.sequence_model import SequenceModel, chunks
 
-# A long sequence is taken in chunks, whose arrays stay in a CPU's cache from one layer, and
-# from one pass, to the next; every chunk is compiled apart.
-_CHUNK, _MOST_CHUNKS = 100, 10
+_CHUNK = 100  # steps
 
 
 class RecurrentModel(SequenceModel):
@@ -59,11 +57,8 @@ class RecurrentModel(SequenceModel):
 
   def _predict(self, initial_state, actions, kept=()):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
-    steps = actions.shape[0]
-    carry, states = self.start(initial_state, steps), []
-    chunk = max(_CHUNK, -(-steps // _MOST_CHUNKS))
-    for begin in range(0, steps, chunk):
-      end = min(begin + chunk, steps)
+    carry, states = self.start(initial_state, actions.shape[0]), []
+    for begin, end in chunks(actions.shape[0], _CHUNK):
       of_layers = iter([part[begin:end] for part in kept])
       z = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
       for i, layer in enumerate(self._stack):

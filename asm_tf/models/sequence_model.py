@@ -13,6 +13,19 @@ forming it a second time.
 import tensorflow as tf
 
 
+# Every chunk is compiled apart.
+_MOST_CHUNKS = 10
+
+
+def chunks(steps, length):
+  """[(begin, end)] of a sequence in chunks of `length` steps, longer ones where they would be many.
+
+  On a CPU the arrays of a chunk stay in the cache from one layer, and from one pass, to the next.
+  """
+  length = max(length, -(-steps // _MOST_CHUNKS))
+  return [(begin, min(begin + length, steps)) for begin in range(0, steps, length)]
+
+
 class SequenceModel(tf.keras.Model):
   """Base class of action-sequence, history-sequence and Markov models.
 

@@ -17,12 +17,13 @@ import tensorflow as tf
 
 from asm_tf.errors import require_at_least
 from asm_tf.models.layer_norm import LayerNorm
-from asm_tf.models.linear_recurrence import linear_recurrence, multiply
+from asm_tf.models.linear_recurrence import is_parallel, linear_recurrence, multiply
 from asm_tf.models.products import Dense
-from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.sequence_model import SequenceModel, chunks
 
 _LONGEST_MEMORY = 4  # horizons
 _LARGEST_PHASE = math.pi / 4  # radians a step
+_CHUNK = 200  # steps
 
 
 class _Layer(tf.keras.layers.Layer):
@@ -42,11 +43,10 @@ class _Layer(tf.keras.layers.Layer):
     self._gate = self._dense(2 * size, 'gate')
 
   def call(self, e, x0):
-    """e [T, B, size], x0 [B, 2 state_size] -> [T, B, size]."""
+    """e [T, B, size], x0 [B, 2 state_size] -> [T, B, size], and x at the end."""
     u, v_re, v_im = self._drive(e)
-    rate = self._rate()
-    x = linear_recurrence(*rate, v_re, v_im, *tf.split(x0, 2, -1))
-    return self._emit(e, u, tf.concat(x, -1))
+    x = tf.concat(linear_recurrence(*self._rate(), v_re, v_im, *tf.split(x0, 2, -1)), -1)
+    return self._emit(e, u, x), x[-1]
 
   def step(self, e, x):
     """e [B, size], x [B, 2 state_size] -> [B, size] and x."""
@@ -112,10 +112,14 @@ class StateSpace(SequenceModel):
 
   def call(self, initial_state, actions, training=False):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
-    e = self._embed(actions, tf.range(actions.shape[0])[:, None])
-    for layer, x0 in zip(self._stack, self.start(initial_state, actions.shape[0])):
-      e = layer(e, x0)
-    return tf.transpose(self._state(e), [1, 0, 2])  # [B, T, n]
+    steps = actions.shape[0]
+    carry, states = self.start(initial_state, steps), []
+    for begin, end in chunks(steps, steps if is_parallel() else _CHUNK):
+      e = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
+      for i, layer in enumerate(self._stack):
+        e, carry[i] = layer(e, carry[i])
+      states.append(self._state(e))
+    return tf.transpose(tf.concat(states, 0), [1, 0, 2])  # [B, T, n]
 
   def start(self, initial_state, horizon):
     carry = self._start(self._normalizer.normalize(initial_state))
