@@ -74,7 +74,8 @@ def _compare(model, horizon, jax_python, repeats):
   for process in processes.values():
     process.stdin.close()
     process.wait()
-  row = {'model': model, 'horizon': horizon, 'command': command_line.command('benchmarks.against_jax')}
+  row = {'model': model, 'horizon': horizon,
+         'command': command_line.command('benchmarks.against_jax')}
   for update in UPDATES:
     for name, answers in seconds.items():
       values = [1e3 * answer[update] for answer in answers]

@@ -162,7 +162,7 @@ def nan_always(arguments, folder, whole, seconds, generator):
   del whole
   process = start(arguments, folder)
   try:
-    process.wait(generator.uniform(0.5 * seconds, seconds))
+    process.wait(generator.uniform(0, 0.5 * seconds))
   except subprocess.TimeoutExpired:
     process.send_signal(signal.SIGTERM)
     process.wait()
@@ -179,7 +179,9 @@ def peers(arguments, folder, whole, seconds, generator):
   if ends != ['done', 'done']:
     return outcome(1, f'uninterrupted: {ends}')
   workers = _start_workers(arguments, folder, generator)
-  time.sleep(generator.uniform(0, seconds))
+  while not (folder / 'metrics.jsonl').exists() and workers[0][0].poll() is None:
+    time.sleep(0.05)  # until they have met: before, one waits for the other
+  time.sleep(generator.uniform(0, 0.5 * seconds))
   victim = int(generator.integers(2))
   workers[victim][0].kill()
   end = ending(*workers[1 - victim], timeout=120)

@@ -1,7 +1,7 @@
 """What every command shares: flags in, exit code out.
 
 0 done; 2 the user's input is at fault (one line on stderr: cause and remedy, no
-traceback); 1 anything else; 143 stopped by SIGTERM after saving.
+traceback); 1 anything else; 143 or 130 stopped by SIGTERM or Ctrl-C, a run after saving.
 """
 
 import logging as std_logging
@@ -51,6 +51,9 @@ def define_allow_gin_imports():
 def parse_gin(files, bindings, allow_imports=False):
   """Reads gin files, then bindings; what is wrong with them is the user's input."""
   gin.add_config_file_search_path(str(REPOSITORY))
+  # gin also looks for an included file in Python's packages, and runs them to find it, and in
+  # whatever TensorFlow can read; `_refuse_imports` looks on the disk.
+  del gin.config._FILE_READERS[1:]  # pylint: disable=protected-access
   try:
     if not allow_imports:
       with_gin_errors(lambda: [_refuse_imports(file) for file in files])
@@ -63,7 +66,11 @@ def parse_gin(files, bindings, allow_imports=False):
     raise UserError(f'{", ".join(map(str, files))} cannot be read as gin ({error}): give a file '
                     'such as gin/myriad_lstm.gin.') from error
   macros = set(_macros())
-  with_gin_errors(lambda: gin.parse_config(bindings))
+  try:
+    with_gin_errors(lambda: gin.parse_config(bindings))
+  except ModuleNotFoundError as error:
+    raise UserError(f'--gin_bindings imports what Python does not find ({error}): put the folder '
+                    'that holds it on PYTHONPATH.') from error
   unknown = sorted(set(_macros()) - macros)
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
@@ -191,6 +198,7 @@ def _quieten():
   logging.set_verbosity(logging.ERROR)
   warnings.simplefilter('ignore', SyntaxWarning)  # TF-Agents compares tuples by identity
   ours = std_logging.getLogger('asm_tf')
+  ours.setLevel(std_logging.WARNING)
   ours.addHandler(std_logging.StreamHandler())
   ours.propagate = False
 

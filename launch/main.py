@@ -19,7 +19,8 @@ from asm_tf.errors import UserError
 def define_flags():
   command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin')
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
-  flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0, upper_bound=2**32 - 1)
+  flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0,
+                       upper_bound=2**32 - 1)
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
   flags.DEFINE_bool('profile', False, 'Write a TensorBoard profile of a few iterations.')
@@ -65,8 +66,9 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code
-  print(f'{_result(summary)} after {summary["env_steps"]} steps in {summary["wall_seconds"]:.0f} s; '
-        f'everything is in {root_dir}; look with: tensorboard --logdir={root_dir}')
+  print(f'{_result(summary)} after {summary["env_steps"]} steps in '
+        f'{summary["wall_seconds"]:.0f} s; everything is in {root_dir}; look with: '
+        f'tensorboard --logdir={root_dir}')
   return 0
 
 

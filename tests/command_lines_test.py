@@ -176,6 +176,24 @@ def test_an_import_in_a_gin_file_from_elsewhere_is_refused_before_anything_runs(
   assert not marker.exists() and not (tmp_path / 'run').exists()
 
 
+def test_an_include_is_looked_for_on_the_disk_alone(tmp_path, monkeypatch, fresh_gin):
+  for folder in ('study', 'study/inner'):
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / '__init__.py').write_text('raise AssertionError("this ran")\n')
+  (tmp_path / 'study/a.gin').write_text("include 'study.inner/b.gin'\n")
+  (tmp_path / 'study/inner/b.gin').write_text('import study.inner.evil\n')
+  monkeypatch.chdir(tmp_path)
+  monkeypatch.syspath_prepend(tmp_path)
+  with pytest.raises(UserError, match='study.inner/b.gin'):
+    command_line.parse_gin(['study/a.gin'], [])
+
+
+def test_a_binding_that_imports_what_is_not_there_is_one_line(fresh_gin):
+  from asm_tf import configurables  # pylint: disable=import-outside-toplevel,unused-import
+  with pytest.raises(UserError, match='--gin_bindings imports what Python does not find'):
+    command_line.parse_gin(['gin/myriad_lstm.gin'], ['import not_there_at_all'])
+
+
 def test_a_run_folder_from_elsewhere_may_not_import_either(tmp_path):
   (tmp_path / 'config.gin').write_text('import antigravity\n')
   (tmp_path / 'summary.json').write_text('{}')

@@ -10,7 +10,6 @@ from asm_tf.gradients.jacobians import (
     policy_gradient_bound)
 from asm_tf.gradients.policy_gradient import (
     open_loop_policy_gradient, roll_out, sequential_policy_gradient)
-from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.self_attention import SelfAttention
 from asm_tf.models.true_dynamics import TrueDynamics

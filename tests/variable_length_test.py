@@ -35,12 +35,14 @@ from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 CORRIDOR = 'asm_tf_test/Corridor-v0'
 H = gymnasium_environments.LIMIT
 small_asm = functools.partial(
-    make_asm_agent, jit_compile=False, reward_model=functools.partial(RewardModel, hidden_sizes=(8,)),
+    make_asm_agent, jit_compile=False,
+    reward_model=functools.partial(RewardModel, hidden_sizes=(8,)),
     world_model=functools.partial(LSTM, embedding_size=4, hidden_sizes=(4,)),
     actor=functools.partial(SquashedGaussianActor, hidden_sizes=(8,)))
 quick_asm = functools.partial(  # to trace
     small_asm, world_model=functools.partial(Markov, hidden_sizes=(4,)))
-small_sac = functools.partial(make_sac_agent, policy_period=2, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,))
+small_sac = functools.partial(make_sac_agent, policy_period=2, critic_hidden_sizes=(8,),
+                              actor_hidden_sizes=(8,))
 
 
 def corridor(horizon=H, environment=CORRIDOR, **kwargs):

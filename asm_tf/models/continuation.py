@@ -10,7 +10,6 @@ and a task that consists in surviving would have nothing to learn from.
 import tensorflow as tf
 
 
-
 class ContinuationModel(tf.keras.Model):
   """An MLP from (state, time) to the logit of c."""
 

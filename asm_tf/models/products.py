@@ -1,9 +1,9 @@
-"""Mixed precision: the products inside world models, in bfloat16 where a run asks for it.
+"""Mixed precision: the products inside learned models, in bfloat16 where a run asks for it.
 
 Tensor cores and TPUs multiply bfloat16 several times faster than float32, and add up in
 float32. Only products are rounded: weights, states, gates, sums and softmax stay as they
-are, and so do the first and the last linear map of a model, through which actions come in
-and states go out.
+are, and so do the last linear map of a model, through which states go out, and, but in
+`Markov` and `RewardModel`, the first, through which actions come in.
 """
 
 import tensorflow as tf

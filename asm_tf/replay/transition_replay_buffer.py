@@ -9,8 +9,8 @@ from asm_tf.replay import episode_steps
 class TransitionReplayBuffer(TFUniformReplayBuffer):
   """Steps in the order they were made; a sample is two in a row, from which TF-Agents takes one.
 
-  The boundary row of an episode, and what pads it, is left out. The step before it ends the episode with
-  discount 0, so that what follows it in the buffer, the next episode, does not count.
+  The boundary row of an episode, and what pads it, is left out. The step before it ends
+  the episode with discount 0, so that what follows it in the buffer, the next episode, does not count.
   """
 
   def __init__(self, data_spec, length, capacity, seed=0):

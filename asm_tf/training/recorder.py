@@ -65,7 +65,8 @@ class Recorder:
     self._began = time.monotonic() - wall_seconds
     self._last = (time.monotonic(), env_steps, None)
     self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
-                     dynamic_ncols=True, disable=not has_bar, mininterval=0.5 if sys.stderr.isatty() else 10)
+                     dynamic_ncols=True, disable=not has_bar,
+                     mininterval=0.5 if sys.stderr.isatty() else 10)
 
   @property
   def wall_seconds(self):
@@ -139,7 +140,7 @@ class Recorder:
 
   @contextlib.contextmanager
   def _default_writer(self, name, step):
-    """Makes a writer TensorFlow's default for a while, and what it was given is on the disk.
+    """Makes a writer TensorFlow's default for a while, and puts what it was given on the disk.
 
     TensorFlow flushes a default writer last, and leaves it the default for good where that
     fails; one that was closed before flushes nothing.

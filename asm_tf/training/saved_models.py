@@ -38,7 +38,7 @@ def save_world_model(agent, system, path):
 
   Args:
     agent: a TFAgent; an `AsmAgent` has `world_model` and `reward`, others have neither.
-    system: `System`, for its sizes.
+    system: `System` or `GymnasiumSystem`, for its sizes.
     path: folder of the SavedModel.
   """
   if not hasattr(agent, 'world_model'):

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import re
+import signal
 
 import tensorflow as tf
 
@@ -64,8 +65,8 @@ def _one_device(gpus):
 
 def _mirrored(gpus, replicas):
   if not gpus and not replicas:
-    raise UserError('--strategy=mirrored asks for GPUs and TensorFlow finds none: give --replicas=2 '
-                    'to share the CPU, or leave the flag.')
+    raise UserError('--strategy=mirrored asks for GPUs and TensorFlow finds none: give '
+                    '--replicas=2 to share the CPU, or leave the flag.')
   replicas = replicas or len(gpus)
   if gpus and replicas > len(gpus):
     raise UserError(f'--replicas={replicas} needs as many GPUs and there are {len(gpus)}: give '
@@ -85,7 +86,12 @@ def _multi_worker():
                     'cluster and the task of this worker (docs/devices.md has an example).')
   if len(workers) > 1:
     _LOG.warning('waiting for all workers: %s', ', '.join(workers))
-  return tf.distribute.MultiWorkerMirroredStrategy()
+  # Python's own handler would wait with it.
+  handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+  try:
+    return tf.distribute.MultiWorkerMirroredStrategy()
+  finally:
+    signal.signal(signal.SIGINT, handler)
 
 
 def _cluster():

@@ -43,7 +43,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   Args:
     root_dir: the run's folder.
     resume: go on with the run in the folder, if there is one.
-    system: class of `System`.
+    system: class of `System`, or `GymnasiumSystem`.
     horizon: H.
     num_env_steps: environment steps of the run, rounded up to whole episodes.
     make_agent: see `Trainer`.
@@ -54,7 +54,7 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
     profile: write a TensorBoard profile of the first iterations after compilation.
     asked: dict of what the command line said, kept in the folder.
     strategy: see `Trainer`.
-    product_dtype: 'bfloat16' rounds the operands of the products inside the world model (see
+    product_dtype: 'bfloat16' rounds the operands of the products inside learned models (see
       asm_tf/models/products.py).
 
   Returns:
