@@ -181,7 +181,7 @@ def peers(arguments, folder, whole, seconds, generator):
   workers = _start_workers(arguments, folder, generator)
   while not (folder / 'metrics.jsonl').exists() and workers[0][0].poll() is None:
     time.sleep(0.05)  # until they have met: before, one waits for the other
-  time.sleep(generator.uniform(0, 0.5 * seconds))
+  time.sleep(generator.uniform(0, 0.2 * seconds))
   victim = int(generator.integers(2))
   workers[victim][0].kill()
   end = ending(*workers[1 - victim], timeout=120)
