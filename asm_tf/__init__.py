@@ -42,6 +42,15 @@ def _speed_up_xla():
     os.environ['XLA_FLAGS'] = ' '.join(flags).strip()
 
 
+def _keep_freed_memory():
+  """Has TensorFlow keep what a step frees, which takes effect before its first tensor.
+
+  A compiled update allocates the same megabytes anew each time. The C library maps and
+  unmaps them, and the page faults take up to half of a transformer's update (H = 500).
+  """
+  os.environ.setdefault('TF_CPU_ALLOCATOR_USE_BFC', '1')
+
+
 def _silence_gym():
   """TF-Agents imports gym, which prints a banner about its own end of life."""
   if importlib.util.find_spec('gym_notices'):
@@ -52,4 +61,5 @@ def _silence_gym():
 _require_packages()
 _require_keras_2()
 _speed_up_xla()
+_keep_freed_memory()
 _silence_gym()

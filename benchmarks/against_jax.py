@@ -90,8 +90,6 @@ def _compare(model, horizon, jax_python, repeats):
 
 def _serve(model, horizon):
   import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
-  from asm_tf.training.memory import keep_freed_memory
-  keep_freed_memory()
   trainer = speed.make_trainer(model, horizon)
   calls = speed.calls_timed_as_one(horizon)
   serve(speed.updates(trainer, calls), per_call=calls)

@@ -78,9 +78,7 @@ def measure(model, horizon, repeats):
   """The row of a model at a horizon."""
   import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
   import tensorflow as tf
-  from asm_tf.training.memory import keep_freed_memory
   from asm_tf.training.run_folder import versions
-  keep_freed_memory()
   before = _peak_gib()
   trainer = make_trainer(model, horizon)
   matrix = tf.random.normal([_MATRIX, _MATRIX])

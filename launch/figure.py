@@ -37,9 +37,7 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None, allow_gin_imports=
   command_line.require_files('gin_file', gin_files)
   out = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
-  from asm_tf.training.memory import keep_freed_memory
   from asm_tf.training.run_folder import json_line
-  keep_freed_memory()
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   if 'run_sweep' in str(gin.query_parameter('figure.run_cells')):
     command_line.refuse_bindings_of_runs(gin_bindings)

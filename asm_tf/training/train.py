@@ -12,7 +12,6 @@ from asm_tf.models.products import multiply_in
 from asm_tf.training import failed_writes
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
-from asm_tf.training.memory import keep_freed_memory
 from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.saved_models import save_policy, save_world_model
@@ -69,7 +68,6 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
                    checkpoint_interval=checkpoint_interval)
   workers = Workers(strategy)
   folder = RunFolder(workers.folder(root_dir), resume)
-  keep_freed_memory()
   multiply_in(product_dtype)
   tf.keras.utils.set_random_seed(seed)
   if not (isinstance(system, functools.partial) or isinstance(system, type)):
