@@ -96,6 +96,32 @@ def test_value_and_gradients_equal_another_route(steps, other):
     np.testing.assert_allclose(gradient, wanted, rtol=1e-9, atol=1e-11, err_msg=name)
 
 
+@pytest.mark.parametrize('which', range(3))
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_second_derivatives_equal_differences_of_the_gradient(which, in_graph):
+  arguments = inputs(66)
+  direction = tf.constant(np.random.default_rng(3).normal(size=arguments[which].shape))
+
+  def slope(x):
+    """Along `direction`, of an objective that is not linear in the outputs."""
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      outputs = causal_attention(*arguments[:which], x, *arguments[which + 1:])
+      objective = tf.reduce_sum(outputs**3)
+    return tf.reduce_sum(tape.gradient(objective, x) * direction)
+
+  def curvature(x):
+    with tf.GradientTape() as tape:
+      tape.watch(x)
+      value = slope(x)
+    return tf.reduce_sum(tape.gradient(value, x) * direction)
+
+  x, step = arguments[which], 1e-5
+  differences = (slope(x + step * direction) - slope(x - step * direction)) / (2 * step)
+  route = tf.function(curvature) if in_graph else curvature
+  np.testing.assert_allclose(route(x), differences, rtol=1e-6)
+
+
 @pytest.mark.parametrize('attend', [causal_attention, decode])
 def test_large_scores_do_not_overflow(attend):
   queries, keys, values = inputs(3)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asm_tf.agents.make_asm_agent import make_asm_agent
+from asm_tf.agents import programs
 from asm_tf.agents.programs import compiled, in_parts
 from asm_tf.models.lstm import LSTM
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
@@ -19,16 +20,19 @@ def mean_and_moment(x, y):
   return tf.reduce_mean(x * y), [tf.reduce_mean(x, 0)]
 
 
-@pytest.mark.parametrize('size, most_parts, sizes', [
-    (64, 4, [16] * 4),
-    (64, 100, [8] * 8),  # no part is smaller than eight
-    (24, 2, [12] * 2),
-    (27, 2, [27]),  # two do not divide it
-    (27, 3, [9] * 3),
-    (7, 4, [7]),
-    (16, 1, [16]),
+@pytest.mark.parametrize('size, parts, rows_at_once, sizes', [
+    (64, 4, None, [16] * 4),
+    (64, 100, None, [8] * 8),  # no part is smaller than eight
+    (24, 2, None, [12] * 2),
+    (27, 2, None, [27]),  # two do not divide it
+    (27, 3, None, [9] * 3),
+    (7, 4, None, [7]),
+    (16, 1, None, [16]),
+    (64, 2, 20, [16] * 4),
+    (64, 1, 1, [8] * 8),
+    (64, 4, 40, [16] * 4),
 ])
-def test_parts_have_the_value_of_the_whole(size, most_parts, sizes):
+def test_parts_have_the_value_of_the_whole(size, parts, rows_at_once, sizes):
   x, y = tf.random.stateless_normal([2, size, 3], [0, 0], dtype=tf.float64)
   seen = []
 
@@ -36,10 +40,17 @@ def test_parts_have_the_value_of_the_whole(size, most_parts, sizes):
     seen.append(x.shape[0])
     return mean_and_moment(x, y)
 
-  for value, whole in zip(tf.nest.flatten(in_parts(function, most_parts)(x, y)),
+  for value, whole in zip(tf.nest.flatten(in_parts(function, parts, rows_at_once)(x, y)),
                           tf.nest.flatten(mean_and_moment(x, y))):
     np.testing.assert_allclose(value, whole, rtol=1e-12)
   assert seen == sizes
+
+
+def test_an_accelerator_is_given_whole_batches(monkeypatch):
+  monkeypatch.setattr(programs, 'has_accelerator', lambda: True)
+  seen = []
+  in_parts(lambda x: seen.append(x.shape[0]) or tf.reduce_mean(x), 1, 8)(tf.ones([64, 2]))
+  assert seen == [64]
 
 
 def trainer(**arguments):

@@ -101,7 +101,7 @@ def test_a_long_sequence_is_predicted_chunk_by_chunk(make, module, monkeypatch):
   (states, actions) = trajectories(steps=HORIZON)
   whole = [model(states[:, 0], actions),
            action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
-  monkeypatch.setattr(state_space, 'is_parallel', lambda: False)
+  monkeypatch.setattr(state_space, 'has_accelerator', lambda: False)
   monkeypatch.setattr(module, '_CHUNK', 2)
   monkeypatch.setattr(sequence_model, '_MOST_CHUNKS', 2)  # three steps each
   chunked = [model(states[:, 0], actions),

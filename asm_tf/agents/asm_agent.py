@@ -64,7 +64,7 @@ class AsmAgent(tf_agent.TFAgent):
       seed: of exploration and imagination.
       jit_compile: compile the updates with XLA.
       parts: into how many, at most, a replica's share of a batch is split to form its
-        gradients side by side.
+        gradients side by side; on a CPU more of them in turn where the model asks for it.
       strategy: tf.distribute strategy among whose replicas batches are shared; the models
         and optimisers were made in its scope. None for one device.
     """
@@ -112,8 +112,9 @@ class AsmAgent(tf_agent.TFAgent):
       names += ['gradient_cosine', 'gradient_relative_error']
     # Each is an XLA program of its own: the gradients a program a part of the batch.
     self._model_gradient, self._imagine, self._reward_gradient = (
-        in_replicas(in_parts(compiled(function, jit_compile), parts), strategy) for function in (
-            self._model_gradient_of, self._imagine_from, self._reward_gradient_of))
+        in_replicas(in_parts(compiled(function, jit_compile), parts, most), strategy)
+        for function, most in ((self._model_gradient_of, world_model.trajectories_at_once(horizon)),
+                               (self._imagine_from, None), (self._reward_gradient_of, None)))
     self._apply_to_model, self._apply_to_policy, self._apply_to_reward, self._compare_gradients = (
         compiled(function, jit_compile and strategy is None) for function in (
             self._apply_to_model, self._apply_to_policy, self._apply_to_reward,

@@ -5,7 +5,8 @@ shares of it. A replica of a tf.distribute strategy is given a share; the gradie
 averaged, and every replica applies the same mean, so that N of them do what one device
 does with the whole batch. Within a replica on a CPU, XLA runs a loop of small matrix
 products on one core, but TensorFlow starts compiled functions that do not wait for each
-other at once: each is given a part of the share.
+other at once: each is given a part of the share, or several in turn where a large one
+would not fit the cache.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import os
 import tensorflow as tf
 
 from asm_tf.errors import UserError
+from asm_tf.models.sequence_model import has_accelerator
 
 _SMALLEST_PART = 8  # trajectories; with fewer, the steps of a loop cost more than their products
 
@@ -25,25 +27,32 @@ def compiled(function, jit_compile=True):
   return tf.function(function, jit_compile=True, autograph=False)
 
 
-def in_parts(function, most_parts):
+def in_parts(function, parts, rows_at_once=None):
   """A function of batches as the mean of its values on equal parts of them.
 
   Args:
     function: tensors [B, ...] -> nest of tensors, each a mean over the batch.
-    most_parts: largest number of parts; there are fewer where they do not divide the
-      batch or would hold less than eight of it.
+    parts: how many at the least; there are fewer where they do not divide the batch or
+      would hold less than eight of it.
+    rows_at_once: on a CPU there are more, down to eight rows each, until none has more
+      rows than this; None for no more.
 
   Returns:
     A function of the same arguments and value.
   """
   def mean_of_parts(*batches):
-    size = batches[0].shape[0]
-    parts = max(n for n in range(1, max(1, min(most_parts, size // _SMALLEST_PART)) + 1)
-                if size % n == 0)
-    values = [function(*part) for part in zip(*(tf.split(batch, parts) for batch in batches))]
-    return tf.nest.map_structure(lambda *means: tf.add_n(means) / parts, *values)
+    count = _number_of_parts(batches[0].shape[0], parts, rows_at_once)
+    values = [function(*part) for part in zip(*(tf.split(batch, count) for batch in batches))]
+    return tf.nest.map_structure(lambda *means: tf.add_n(means) / count, *values)
 
   return mean_of_parts
+
+
+def _number_of_parts(size, parts, rows_at_once):
+  """See `in_parts`."""
+  if rows_at_once is not None and not has_accelerator():
+    parts = max(parts, -(-size // max(1, rows_at_once)))
+  return max(n for n in range(1, max(1, min(parts, size // _SMALLEST_PART)) + 1) if size % n == 0)
 
 
 def in_replicas(function, strategy):
@@ -106,7 +115,7 @@ def default_parts(strategy=None):
   TF_NUM_INTRAOP_THREADS, which TensorFlow reads too, sets a limit: several runs that share a
   machine take turns no better than they share it.
   """
-  if tf.config.list_logical_devices('GPU') or tf.config.list_logical_devices('TPU'):
+  if has_accelerator():
     return 1
   cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
   cores = min(cores, int(os.environ.get('TF_NUM_INTRAOP_THREADS', 0)) or cores)

@@ -19,6 +19,10 @@ _STRETCH, _MOST_STRETCHES = 32, 16
 def causal_attention(queries, keys, values):
   """Attention of every query to the keys up to its own position.
 
+  The gradient is written out. With e_tk = exp(q_t . k_k - max_k), s_t its sum over k and
+  d_t = dy_t / s_t, that of the scores is e_tk (d_t . v_k - d_t . y_t), whose last term a softmax's
+  own gradient sums over k instead of the few entries of y_t (Dao et al., 2022).
+
   Args:
     queries: [B, heads, T, d].
     keys: [B, heads, T, d].
@@ -27,20 +31,58 @@ def causal_attention(queries, keys, values):
   Returns:
     [B, heads, T, e].
   """
-  steps, outputs = queries.shape[-2], []
-  for begin in range(0, steps, _BLOCK):
-    end = min(begin + _BLOCK, steps)
-    weights = attention_weights(queries[:, :, begin:end], keys[:, :, :end], begin)
-    outputs.append(product(weights, values[:, :, :end]))
-  return tf.concat(outputs, 2)
+  steps = queries.shape[-2]
+  blocks = [(begin, min(begin + _BLOCK, steps)) for begin in range(0, steps, _BLOCK)]
+
+  @tf.custom_gradient
+  def attend(queries, keys, values):
+    kept, outputs = [], []
+    for begin, end in blocks:
+      exponentials = _exponentials(queries[:, :, begin:end], keys[:, :, :end], begin)
+      total = tf.reduce_sum(exponentials, -1, keepdims=True)
+      outputs.append(product(exponentials, values[:, :, :end]) / total)
+      kept.append((exponentials, total))
+    outputs = tf.concat(outputs, 2)
+
+    def gradient(doutputs):
+      dqueries, dkeys, dvalues = [], 0.0, 0.0  # the latter transposed, [B, heads, d, T]
+      for (begin, end), (exponentials, total) in zip(blocks, kept):
+        d = doutputs[:, :, begin:end] / total
+        along = tf.reduce_sum(d * outputs[:, :, begin:end], -1, keepdims=True)
+        dscores = exponentials * (product(d, values[:, :, :end], transpose_b=True) - along)
+        dqueries.append(product(dscores, keys[:, :, :end]))
+        # So that of each product it is the small factor that is transposed.
+        dkeys += _pad(product(queries[:, :, begin:end], dscores, transpose_a=True), steps)
+        dvalues += _pad(product(d, exponentials, transpose_a=True), steps)
+      return tf.concat(dqueries, 2), *map(tf.linalg.matrix_transpose, (dkeys, dvalues))
+
+    return outputs, gradient
+
+  return attend(queries, keys, values)
+
+
+def _pad(x, steps):
+  """x [B, heads, d, K] with zeros behind it, [B, heads, d, steps]."""
+  return tf.pad(x, [[0, 0], [0, 0], [0, 0], [0, steps - x.shape[3]]])
+
+
+def _exponentials(queries, keys, begin):
+  """exp(score - largest score), 0 where the key is later than the query; see `attention_weights`."""
+  scores = _scores(queries, keys, begin)
+  return tf.exp(scores - tf.reduce_max(scores, -1, keepdims=True))
 
 
 def attention_weights(queries, keys, begin=0):
   """The weights [B, heads, Q, K] of queries at positions begin .. begin+Q-1 on keys 0 .. K-1."""
+  return tf.nn.softmax(_scores(queries, keys, begin))
+
+
+def _scores(queries, keys, begin):
+  """q . k, [B, heads, Q, K]; of keys later than the query the lowest number there is."""
   scores = product(queries, keys, transpose_b=True)
   position = begin + tf.range(queries.shape[-2])[:, None]
   seen = tf.range(keys.shape[-2])[None] <= position
-  return tf.nn.softmax(tf.where(seen, scores, scores.dtype.min))
+  return tf.where(seen, scores, scores.dtype.min)
 
 
 def empty_cache(batch_size, heads, key_size, value_size, steps, dtype):

@@ -33,6 +33,9 @@ class HistoryModel(SequenceModel):
     self._sequence_model = sequence_model(
         normalizer, state_size, state_size + action_size, dtype=dtype)
 
+  def trajectories_at_once(self, horizon):
+    return self._sequence_model.trajectories_at_once(horizon)
+
   def start(self, initial_state, horizon):
     return initial_state, self._sequence_model.start(initial_state, horizon)
 

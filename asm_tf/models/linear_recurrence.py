@@ -11,6 +11,8 @@ backwards in time.
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from asm_tf.models.sequence_model import has_accelerator
+
 
 def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None):
   """States of the recurrence over a sequence.
@@ -22,12 +24,12 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None)
     v_im: [T, B, N].
     x0_re: [B, N], the state before the first step.
     x0_im: [B, N].
-    parallel: True for the scan, False for the loop; None for what `is_parallel` says.
+    parallel: True for the scan, False for the loop; None for the scan where there is a GPU or a TPU.
 
   Returns:
     x_1 .. x_T, real and imaginary part, each [T, B, N].
   """
-  states = _scan if (is_parallel() if parallel is None else parallel) else _loop
+  states = _scan if (has_accelerator() if parallel is None else parallel) else _loop
 
   @tf.custom_gradient
   def recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im):
@@ -47,11 +49,6 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None)
     return (x_re, x_im), gradient
 
   return recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im)
-
-
-def is_parallel():
-  """Whether the scan is taken here: where TensorFlow has a GPU or a TPU."""
-  return any(tf.config.list_logical_devices(kind) for kind in ('GPU', 'TPU'))
 
 
 def multiply(a_re, a_im, b_re, b_im):

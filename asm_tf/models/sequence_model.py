@@ -26,6 +26,11 @@ def chunks(steps, length):
   return [(begin, min(begin + length, steps)) for begin in range(0, steps, length)]
 
 
+def has_accelerator():
+  """Whether TensorFlow has a GPU or a TPU here."""
+  return any(tf.config.list_logical_devices(kind) for kind in ('GPU', 'TPU'))
+
+
 class SequenceModel(tf.keras.Model):
   """Base class of action-sequence, history-sequence and Markov models.
 
@@ -91,6 +96,11 @@ class SequenceModel(tf.keras.Model):
       stretches.append([array.stack() for array in arrays])
     states, *kept = (tf.concat(parts, 0) for parts in zip(*stretches))
     return tf.transpose(states, [1, 0, 2]), kept
+
+  def trajectories_at_once(self, horizon):
+    """How many a CPU core had best be trained on at once; None for any number."""
+    del horizon
+    return None
 
   def start(self, initial_state, horizon):
     """The carry (a nest of tensors) from which `step` goes on at t = 0.

@@ -17,9 +17,9 @@ import tensorflow as tf
 
 from asm_tf.errors import require_at_least
 from asm_tf.models.layer_norm import LayerNorm
-from asm_tf.models.linear_recurrence import is_parallel, linear_recurrence, multiply
+from asm_tf.models.linear_recurrence import linear_recurrence, multiply
 from asm_tf.models.products import Dense
-from asm_tf.models.sequence_model import SequenceModel, chunks
+from asm_tf.models.sequence_model import SequenceModel, chunks, has_accelerator
 
 _LONGEST_MEMORY = 4  # horizons
 _LARGEST_PHASE = math.pi / 4  # radians a step
@@ -114,7 +114,7 @@ class StateSpace(SequenceModel):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
     steps = actions.shape[0]
     carry, states = self.start(initial_state, steps), []
-    for begin, end in chunks(steps, steps if is_parallel() else _CHUNK):
+    for begin, end in chunks(steps, steps if has_accelerator() else _CHUNK):
       e = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
       for i, layer in enumerate(self._stack):
         e, carry[i] = layer(e, carry[i])

@@ -8,6 +8,10 @@ from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
 
 
+# What so many steps attend with stays in the cache of a CPU core.
+_STEPS_AT_ONCE = 2000
+
+
 class Transformer(SequenceModel):
   """Token t is a linear map of (initial state, action, time), plus a learned vector for t."""
 
@@ -41,6 +45,9 @@ class Transformer(SequenceModel):
 
   def call(self, initial_state, actions, training=False):
     return self._state(self._stack(self._sequence(initial_state, actions), training=training))
+
+  def trajectories_at_once(self, horizon):
+    return max(1, _STEPS_AT_ONCE // horizon)
 
   def start(self, initial_state, horizon):
     self._require_positions(horizon)

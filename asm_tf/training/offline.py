@@ -79,7 +79,8 @@ def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_i
           model, normalizer, *batch, octaves_alike=octaves_alike, training=True)
     return loss, tape.gradient(loss, model.trainable_variables)
 
-  gradient = in_parts(compiled(loss_and_gradient), default_parts())
+  gradient = in_parts(compiled(loss_and_gradient), default_parts(),
+                      model.trajectories_at_once(actions.shape[1]))
   apply = compiled(
       lambda gradients: apply_if_finite(optimizer, gradients, model.trainable_variables)[1])
 
