@@ -74,9 +74,9 @@ def test_a_share_is_a_replicas_part_of_the_batch():
 
   def moments(x):
     seen.append(x.shape)
-    return tf.reduce_mean(x), [tf.reduce_mean(x**2, 0)]
+    return [(tf.reduce_mean(x), [tf.reduce_mean(x**2, 0)])]
 
-  mean, [squares] = tf.function(in_replicas(moments, strategy))(x)
+  (mean, [squares]), = tf.function(in_replicas(moments, strategy))(x)
   assert seen == [[6, 3]]
   assert float(mean) == pytest.approx(float(tf.reduce_mean(x)))
   tf.debugging.assert_near(squares, tf.reduce_mean(x**2, 0))

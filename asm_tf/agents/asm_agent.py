@@ -4,7 +4,7 @@ import tensorflow as tf
 from tf_agents.agents import tf_agent
 
 from asm_tf.agents.programs import (
-    compiled, in_parts, in_replicas, require_shares, variables_of)
+    compiled, in_parts, in_replicas, mean_of, require_shares, variables_of)
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.errors import (
     UserError, require_at_least, require_not_negative, require_positive)
@@ -199,10 +199,7 @@ class AsmAgent(tf_agent.TFAgent):
   def update_model(self, *batch):
     """One update of the world model with states [B, H+1, n], actions [B, H, m] and, if
     there are any, weights [B] or [B, H]."""
-    loss, gradients = self._model_gradient(*batch)
-    norm, applied = tf.zeros_like(loss), True
-    if gradients:  # the true dynamics have none
-      norm, applied = self._apply_to_model(gradients)
+    loss, norm, applied = self._apply_to_model(self._model_gradient(*batch))
     self._record(applied, model_loss=loss, model_gradient_norm=norm)
 
   def _model_gradient_of(self, states, actions, weights=None):
@@ -210,24 +207,30 @@ class AsmAgent(tf_agent.TFAgent):
       loss = self._model_loss(states, actions, weights, training=True)
     return loss, tape.gradient(loss, self.world_model.trainable_variables)
 
-  def _apply_to_model(self, gradients):
-    return apply_if_finite(self._model_optimizer, gradients,
-                           self.world_model.trainable_variables, strategy=self._strategy)
+  def _apply_to_model(self, parts):
+    loss, gradients = mean_of(parts)
+    if not gradients:  # the true dynamics have none
+      return loss, tf.zeros_like(loss), True
+    return loss, *apply_if_finite(self._model_optimizer, gradients,
+                                  self.world_model.trainable_variables, strategy=self._strategy)
 
   def update_reward(self, states, actions, rewards, *masks):
     """One update of the learned reward with s_0 .. s_{H-1} [B, H, n], [B, H, m] and [B, H], and
     where episodes may end early what `RewardUntilTermination` has masks for, [B, H] each."""
-    loss, gradients = self._reward_gradient(states, actions, rewards, *masks)
-    self._record(self._apply_to_reward(gradients), reward_loss=loss)
+    loss, applied = self._apply_to_reward(
+        self._reward_gradient(states, actions, rewards, *masks))
+    self._record(applied, reward_loss=loss)
 
   def _reward_gradient_of(self, states, actions, rewards, *masks):
     with tf.GradientTape() as tape:
       loss = self._reward.loss(states, actions, tf.range(self._horizon), rewards, *masks)
     return loss, tape.gradient(loss, self._reward.trainable_variables)
 
-  def _apply_to_reward(self, gradients):
-    return apply_if_finite(self._reward_optimizer, gradients, self._reward.trainable_variables,
-                           strategy=self._strategy)[1]
+  def _apply_to_reward(self, parts):
+    loss, gradients = mean_of(parts)
+    _, applied = apply_if_finite(self._reward_optimizer, gradients,
+                                 self._reward.trainable_variables, strategy=self._strategy)
+    return loss, applied
 
   def update_policy(self, initial_state):
     """One update of the policy, imagined from [policy_batch_size, n] in the world model."""
@@ -236,8 +239,8 @@ class AsmAgent(tf_agent.TFAgent):
     if self._comparison_period:
       tf.cond(self._policy_updates % self._comparison_period == 0,
               lambda: self._compare_gradients(initial_state, noise), lambda: None)
-    mean_return, entropy, gradients = self._imagine(initial_state, noise)
-    norm, applied = self._apply_to_policy(gradients)
+    mean_return, entropy, norm, applied = self._apply_to_policy(
+        self._imagine(initial_state, noise))
     self._policy_updates.assign_add(1)
     self._record(applied, imagined_return=mean_return, policy_entropy=entropy,
                  policy_gradient_norm=norm)
@@ -248,9 +251,11 @@ class AsmAgent(tf_agent.TFAgent):
         self.world_model, self._reward, initial_state, noise, scale, self._entropy_constant)
     return tf.reduce_mean(imagined.returns), imagined.entropy, imagined.gradients
 
-  def _apply_to_policy(self, gradients):
-    return apply_if_finite(self._policy_optimizer, [-gradient for gradient in gradients],
-                           self.actor.trainable_variables, self._clip_norm, self._strategy)
+  def _apply_to_policy(self, parts):
+    mean_return, entropy, gradients = mean_of(parts)
+    return mean_return, entropy, *apply_if_finite(
+        self._policy_optimizer, [-gradient for gradient in gradients],
+        self.actor.trainable_variables, self._clip_norm, self._strategy)
 
   def _policy_gradient(self, model, reward, initial_state, noise, scale=1.0, entropy_constant=0.0):
     arguments = (model, reward, self.actor, initial_state, noise, scale, entropy_constant)

@@ -15,7 +15,7 @@ import tensorflow as tf
 from tf_agents.agents import tf_agent
 
 from asm_tf.agents.programs import (
-    compiled, default_parts, in_parts, in_replicas, variables_of)
+    compiled, default_parts, in_parts, in_replicas, mean_of, variables_of)
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.environments import scores
 from asm_tf.errors import UserError, require_positive
@@ -90,8 +90,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     if weights is not None:
       raise NotImplementedError('weights of episodes have no meaning for this agent.')
     window, noise = self._windows(experience)
-    loss, entropy, gradients = self._gradient(*window, noise)
-    norm, applied = self._apply(entropy, gradients)
+    loss, entropy, norm, applied = self._apply(self._gradient(*window, noise))
     self.train_step_counter.assign_add(1)
     self._losses['skipped_updates'].assign_add(tf.where(applied, 0.0, 1.0))
     for name, value in {'action_loss': loss, 'policy_entropy': entropy,
@@ -119,7 +118,8 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
       objective = loss - tf.exp(self._log_temperature) * entropy
     return loss, entropy, tape.gradient(objective, self.model.trainable_variables)
 
-  def _apply_to_both(self, entropy, gradients):
+  def _apply_to_both(self, parts):
+    loss, entropy, gradients = mean_of(parts)
     # d/d log lambda of lambda (entropy - beta)
     slope = tf.exp(self._log_temperature) * (entropy - self._target_entropy)
     norm, applied = apply_if_finite(
@@ -127,7 +127,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
         self._strategy)
     apply_if_finite(self._temperature_optimizer, [slope], [self._log_temperature],
                     strategy=self._strategy)
-    return norm, applied
+    return loss, entropy, norm, applied
 
 
 def log_likelihood(actions, mean, log_std):

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from tqdm import tqdm
 
-from asm_tf.agents.programs import compiled, default_parts, in_parts
+from asm_tf.agents.programs import compiled, default_parts, in_parts, mean_of
 from asm_tf.agents.updates import apply_if_finite
 from asm_tf.models.loss import prediction_loss
 
@@ -79,16 +79,19 @@ def fit(model, normalizer, states, actions, num_updates, measure=dict, measure_i
           model, normalizer, *batch, octaves_alike=octaves_alike, training=True)
     return loss, tape.gradient(loss, model.trainable_variables)
 
+  def apply_mean(parts):
+    loss, gradients = mean_of(parts)
+    return loss, apply_if_finite(optimizer, gradients, model.trainable_variables)[1]
+
   gradient = in_parts(compiled(loss_and_gradient), default_parts(),
                       model.trajectories_at_once(actions.shape[1]))
-  apply = compiled(
-      lambda gradients: apply_if_finite(optimizer, gradients, model.trainable_variables)[1])
+  apply = compiled(apply_mean)
 
   @tf.autograph.experimental.do_not_convert
   def update():
     rows = generator.uniform([batch_size], maxval=states.shape[0], dtype=tf.int32)
-    loss, gradients = gradient(tf.gather(states, rows), tf.gather(actions, rows))
-    skipped.assign_add(tf.where(apply(gradients), 0, 1))
+    loss, applied = apply(gradient(tf.gather(states, rows), tf.gather(actions, rows)))
+    skipped.assign_add(tf.where(applied, 0, 1))
     return loss
 
   @tf.function
