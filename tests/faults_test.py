@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import pytest
 
@@ -20,8 +21,10 @@ from asm_tf.training import checkpointer, failed_writes
 from asm_tf.training import train as train_module
 from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
+from asm_tf.training.saved_models import save_world_model
 from asm_tf.training.trainer import Trainer
 from benchmarks import faults, soak
+from tests import small_models
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 from tf_agents.policies import policy_saver
@@ -59,10 +62,10 @@ def at_call(monkeypatch, owner, name, number, before):
 
 
 @contextlib.contextmanager
-def no_space():
-  """No file may grow beyond ten bytes."""
+def no_space(limit=10):
+  """No file may grow beyond so many bytes."""
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
   try:
     yield
   finally:
@@ -131,6 +134,19 @@ def test_what_is_not_a_failed_write_of_the_run_passes(tmp_path):
     with pytest.raises(UserError, match='No space left on device.*free some space'):
       with failed_writes.named(tmp_path):
         raise error
+
+
+@pytest.mark.parametrize('limit', [10, 5000])  # of the variables; of the graph alone
+def test_a_world_model_that_finds_no_space_stops_the_run(limit, tmp_path, caplog):
+  model, *_ = small_models.build(small_models.markov)
+  agent = types.SimpleNamespace(world_model=model, reward=small_models.reward)
+  system = types.SimpleNamespace(horizon=small_models.H, state_size=small_models.N,
+                                 action_size=small_models.M)
+  path = tmp_path / 'world_model'
+  with pytest.raises(UserError, match=f'{path}.*File too large.*free some space'):
+    with failed_writes.named(tmp_path), no_space(limit):
+      save_world_model(agent, system, path)
+  assert 'is not written' not in caplog.text
 
 
 def test_a_save_that_is_killed_leaves_the_checkpoints_as_they_were(
