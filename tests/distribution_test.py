@@ -110,6 +110,14 @@ def test_what_is_not_there_is_named(asked, config, cause, monkeypatch):
     make_strategy(**asked)
 
 
+@pytest.mark.parametrize('root_dir', ['runs/x', 'runs/x/', './runs//x'])
+def test_a_worker_has_its_folder_beside_the_first_ones(root_dir, monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  workers = Workers(None)
+  workers.index = 1
+  assert workers.folder(root_dir) == str(tmp_path / 'runs/x-worker-1')
+
+
 def test_without_devices_to_share_there_is_no_strategy(monkeypatch):
   monkeypatch.delenv('TF_CONFIG', raising=False)
   monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [])
