@@ -101,6 +101,9 @@ def test_a_batch_that_cannot_be_shared_is_refused():
     (dict(), '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
      'does not describe a cluster'),
     (dict(name='multi_worker', replicas=2), '', 'leave it'),
+    (dict(name='one_device', replicas=2), '', 'is for several'),
+    (dict(tpu='local'), '{"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+     'no TPU answers'),  # whose cluster that is does not matter
 ])
 def test_what_is_not_there_is_named(asked, config, cause, monkeypatch):
   monkeypatch.setenv('TF_CONFIG', config)
