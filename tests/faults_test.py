@@ -15,7 +15,7 @@ import types
 import pytest
 
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
-from asm_tf.errors import UserError
+from asm_tf.errors import LostWorkers, UserError
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import checkpointer, failed_writes
 from asm_tf.training import train as train_module
@@ -23,6 +23,7 @@ from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.saved_models import save_world_model
 from asm_tf.training.trainer import Trainer
+from asm_tf.training.workers import Workers
 from benchmarks import faults, soak
 from tests import small_models
 
@@ -287,6 +288,24 @@ def test_a_stop_while_a_profile_is_made_leaves_it(tmp_path, monkeypatch):
   with pytest.raises(train_module.Stopped):
     train(tmp_path / 'run', profile=True)
   assert list((tmp_path / 'run/train/plugins/profile').glob('*/*.xplane.pb'))
+
+
+# A peer that is gone.
+
+
+def test_a_peer_that_is_gone_while_the_variables_are_made_is_one_line(tmp_path, monkeypatch):
+  class Two(Workers):
+    def __init__(self, _):
+      super().__init__(None)
+      self._strategy = 'of two workers'
+
+  def broadcast(*_, **__):
+    raise tf.errors.UnavailableError(None, None, 'Collective ops is aborted by: peer is down')
+
+  monkeypatch.setattr(train_module, 'Workers', Two)
+  with pytest.raises(LostWorkers, match='another worker of this run is gone'):
+    train(tmp_path / 'run', make_trainer=broadcast)
+  assert not (tmp_path / 'run').exists()
 
 
 # The soak's own bookkeeping.
