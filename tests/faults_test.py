@@ -317,8 +317,30 @@ def test_a_difference_is_named(whole, tmp_path):
   damage(other / 'metrics.jsonl', lambda content: content.replace(b'_steps": 24', b'_steps": 25'))
   assert faults.difference(other, whole).startswith('rows')
   shutil.copy(whole / 'metrics.jsonl', other)
+  shutil.copytree(whole / 'policy', other / 'world_model')
+  assert faults.difference(other, whole).startswith('world model')
+  shutil.rmtree(other / 'world_model')
   damage(other / 'eval/events*', emptied)
   assert faults.difference(other, whole).startswith('TensorBoard')
+
+
+def test_what_a_resume_did_not_go_on_from_is_lost(whole, half, tmp_path):
+  root_dir = shutil.copytree(half, tmp_path / 'run')
+  before = faults.Kept(root_dir)
+  damage(root_dir / 'checkpoints/ckpt-60.data*', cut)
+  after = faults.Kept(root_dir)  # of which ckpt-30 is the newest that is whole
+  train(root_dir)
+  assert not faults.difference(root_dir, whole)  # which does not show it
+  assert (before.look(), after.look()) == (1, 0)
+
+
+def test_workers_keep_what_all_of_them_have(half, tmp_path):
+  one, other = (shutil.copytree(half, tmp_path / name) for name in ('one', 'other'))
+  (other / 'checkpoints/ckpt-60.index').unlink()
+  alone, together = faults.Kept(one), faults.Kept(one, other)
+  damage(one / 'metrics.jsonl', lambda content: b''.join(content.splitlines(keepends=True)[:-1]))
+  assert (alone.look(), together.look()) == (1, 0)
+  assert faults.Kept(tmp_path / 'nothing').look() == 0
 
 
 @pytest.mark.parametrize('program, end', [
