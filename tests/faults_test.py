@@ -10,8 +10,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import types
 
+import numpy as np
 import pytest
 
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
@@ -306,6 +308,26 @@ def test_a_peer_that_is_gone_while_the_variables_are_made_is_one_line(tmp_path, 
   with pytest.raises(LostWorkers, match='another worker of this run is gone'):
     train(tmp_path / 'run', make_trainer=broadcast)
   assert not (tmp_path / 'run').exists()
+
+
+def test_a_worker_whose_peer_is_killed_ends_with_one_line(tmp_path):
+  folder = tmp_path / 'run'
+  workers = faults.start_workers(
+      ['--gin_file=gin/myriad_markov.gin', '--gin_bindings=NUM_ENV_STEPS=1000000',
+       # Nothing has to be compiled for what is never updated; they tell each other of signals.
+       '--gin_bindings=Trainer.warmup_steps=1000000'], folder, np.random.default_rng(os.getpid()))
+  (left, log), (killed, _) = workers
+  try:
+    while not (folder / 'metrics.jsonl').exists() and left.poll() is killed.poll() is None:
+      time.sleep(0.05)
+    killed.kill()
+    assert faults.ending(left, log, timeout=60) == 'stopped'
+    assert left.returncode == 1
+    assert 'error: another worker of this run is gone' in pathlib.Path(log).read_text()
+  finally:
+    for process, _ in workers:
+      process.kill()
+      process.wait()
 
 
 # The soak's own bookkeeping.
