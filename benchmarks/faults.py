@@ -304,7 +304,9 @@ def _policy(folder):
 
 def _world_model(folder):
   path = folder / 'world_model'
-  return _read(str(path / 'variables/variables')) if path.exists() else {}
+  variables = _read(str(path / 'variables/variables')).values() if path.exists() else ()
+  # They have numbers for names, which differ from process to process.
+  return dict(enumerate(sorted(variables, key=lambda value: (value.shape, value.tobytes()))))
 
 
 def _read(checkpoint):
