@@ -60,7 +60,7 @@ def test_values_of_a_variation_are_written_as_gin_reads_them():
   cells = training_cells(**GRID, variations={
       'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3]})
   assert cells[0]['variation'] == "a.sizes=(64,64) a.dtype='float64' a.model=@LSTM a.rate=0.001"
-  for value in ({1: 2}, 'two words', None, '@two words', '@LSTM\nimport evil', '@LSTM\\', ['a\x0b b']):
+  for value in ({1: 2}, 'two words', None, ['a b'], '@two words', '@LSTM\nimport evil', '@LSTM\\'):
     with pytest.raises(UserError, match='varies over'):
       training_cells(**GRID, variations={'a.b': [value]})
 
