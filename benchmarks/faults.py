@@ -5,6 +5,7 @@ the run, the folder to train in, the folder of the same run uninterrupted, the s
 took, and a numpy generator; it returns the counts of a row of `benchmarks/soak.py`.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -74,8 +75,32 @@ def whole_run(arguments, folder):
   return time.monotonic() - began
 
 
+class Kept:
+  """What was saved in run folders, and how often a resume did not keep it."""
+
+  def __init__(self, *folders):
+    self._rows = dict.fromkeys(folders, b'')
+    self._lost = 0
+    self.look()
+
+  def look(self):
+    """How often something was lost so far; to be called before and after every resume.
+
+    Kept are the rows that the newest whole checkpoint, which all of the folders have, follows
+    on. A resume that began before it makes the last of them again, and their clocks differ.
+    """
+    self._lost += sum(not _content(folder).startswith(rows) for folder, rows in self._rows.items())
+    followed = [_rows_followed(folder) for folder in self._rows]
+    newest = max(set.intersection(*map(set, followed)), default=None)
+    for folder, numbers in zip(self._rows, followed):
+      lines = _content(folder).splitlines(keepends=True)
+      self._rows[folder] = b''.join(lines[:numbers.get(newest, 0)])
+    return self._lost
+
+
 def kill(arguments, folder, whole, seconds, generator, kills=5):
   """SIGKILL at moments drawn uniformly from the life of a process; then on to the end."""
+  kept = Kept(folder)
   for _ in range(kills):
     killed = False
     while not killed:  # a process that ends before its moment is started again
@@ -90,7 +115,9 @@ def kill(arguments, folder, whole, seconds, generator, kills=5):
         process.kill()
         process.wait()
         killed = True
-  return outcome(kills, run(arguments, folder), folder, whole)
+      kept.look()
+  end = run(arguments, folder)
+  return outcome(kills, end, (folder, whole), lost=kept.look())
 
 
 def quota(arguments, folder, whole, seconds, generator):
@@ -115,8 +142,9 @@ def quota(arguments, folder, whole, seconds, generator):
     folder = pathlib.Path(kept)
   if end not in ('done', 'stopped'):
     return outcome(1, end)
-  stopped = int(end == 'stopped')
-  return outcome(1, run(arguments, folder), folder, whole) | {'stopped': stopped}
+  stopped, kept = int(end == 'stopped'), Kept(folder)
+  end = run(arguments, folder)
+  return outcome(1, end, (folder, whole), lost=kept.look()) | {'stopped': stopped}
 
 
 def truncate(arguments, folder, base, whole, file, damage, generator):
@@ -131,12 +159,12 @@ def truncate(arguments, folder, base, whole, file, damage, generator):
   else:
     size = path.stat().st_size
     os.truncate(path, int(generator.integers(1, size)) if damage == 'cut' and size > 1 else 0)
-  before = saved(folder)
+  before, kept = saved(folder), Kept(folder)
   end = run(arguments, folder)
   if end == 'stopped':
     after = saved(folder)
-    return outcome(1, end) | {'lost': sum(after.get(key) != before[key] for key in before)}
-  return outcome(1, end, folder, whole)
+    return outcome(1, end, lost=sum(after.get(key) != before[key] for key in before))
+  return outcome(1, end, (folder, whole), lost=kept.look())
 
 
 def half_run(arguments, folder):
@@ -166,19 +194,21 @@ def nan_always(arguments, folder, whole, seconds, generator):
   except subprocess.TimeoutExpired:
     process.send_signal(signal.SIGTERM)
     process.wait()
+  kept = Kept(folder)
   end = run(arguments, folder, {BROKEN: '1'})
+  kept.look()
   mended = run(arguments, folder)
-  return outcome(1, end if mended == 'done' else f'after mending: {mended}')
+  return outcome(1, end if mended == 'done' else f'after mending: {mended}', lost=kept.look())
 
 
 def peers(arguments, folder, whole, seconds, generator):
   """One of two workers is killed; the other ends by itself, and both are started again."""
   del whole
   uninterrupted = folder.with_name(f'{folder.name}-whole')
-  ends = [ending(*worker) for worker in _start_workers(arguments, uninterrupted, generator)]
+  ends = [ending(*worker) for worker in start_workers(arguments, uninterrupted, generator)]
   if ends != ['done', 'done']:
     return outcome(1, f'uninterrupted: {ends}')
-  workers = _start_workers(arguments, folder, generator)
+  workers = start_workers(arguments, folder, generator)
   while not (folder / 'metrics.jsonl').exists() and workers[0][0].poll() is None:
     time.sleep(0.05)  # until they have met: before, one waits for the other
   time.sleep(generator.uniform(0, 0.2 * seconds))
@@ -187,12 +217,16 @@ def peers(arguments, folder, whole, seconds, generator):
   end = ending(*workers[1 - victim], timeout=120)
   if end not in ('stopped', 'done'):
     return outcome(1, f'the worker that was left: {end}')
-  ends = {ending(*worker) for worker in _start_workers(arguments, folder, generator)}
+  workers[victim][0].wait()
+  pairs = [(folder, uninterrupted), tuple(
+      path.with_name(f'{path.name}-worker-1') for path in (folder, uninterrupted))]
+  kept = Kept(*(path for path, _ in pairs))
+  ends = {ending(*worker) for worker in start_workers(arguments, folder, generator)}
   final = 'done' if ends == {'done'} else f'after the restart: {ends}'
-  return outcome(1, final, folder, uninterrupted) | {'stopped': int(end == 'stopped')}
+  return outcome(1, final, *pairs, lost=kept.look()) | {'stopped': int(end == 'stopped')}
 
 
-def _start_workers(arguments, folder, generator):
+def start_workers(arguments, folder, generator):
   """Two (process, log); worker 0 trains in the folder itself, worker 1 in its own beside it."""
   ports = generator.choice(np.arange(20000, 30000), 2, replace=False)
   cluster = {'worker': [f'127.0.0.1:{port}' for port in ports]}
@@ -205,29 +239,52 @@ def _start_workers(arguments, folder, generator):
   return workers
 
 
-def outcome(times, end, folder=None, whole=None):
-  """The counts of a row, from the ending of the last process."""
-  identical = end == 'done' and folder is not None
+def outcome(times, end, *pairs, lost=0):
+  """The counts of a row, from the ending of the last process and pairs (folder, whole)."""
+  identical = end == 'done' and bool(pairs)
   detail = end
   if identical:
-    detail = difference(folder, whole)
+    detail = '; '.join(filter(None, (difference(*pair) for pair in pairs)))
     identical = not detail
   stopped = end == 'stopped'
   return {'times': times, 'identical': times * identical, 'stopped': times * stopped,
-          'other': times * (not identical and not stopped), 'lost': 0,
+          'other': times * (not identical and not stopped), 'lost': lost,
           'detail': '' if identical or stopped else detail}
 
 
 def difference(folder, whole):
-  """In words how two runs differ in what does not depend on the clock; '' if they do not."""
+  """In words how two runs differ in what does not depend on the clock; '' if they do not.
+
+  Of SavedModels the variables are compared: names in their graphs count what a process traced.
+  """
   for name, content in (('rows', _rows), ('checkpoint', _tensors), ('policy', _policy),
-                        ('TensorBoard', _points)):
+                        ('world model', _world_model), ('TensorBoard', _points)):
     found, expected = content(folder), content(whole)
     for key in sorted(found.keys() | expected.keys(), key=str):
       if key not in found or key not in expected or not np.array_equal(
           found[key], expected[key], equal_nan=found[key].dtype.kind == 'f'):
         return f'{name}: {key}'
   return ''
+
+
+def _content(folder):
+  path = folder / 'metrics.jsonl'
+  return path.read_bytes() if path.exists() else b''
+
+
+def _rows_followed(folder):
+  """{steps: number of the rows that it follows on} of whole checkpoints whose rows are there."""
+  followed, there = {}, 0
+  with contextlib.suppress(ValueError):  # a row that is torn, and what comes after it
+    for line in _content(folder).splitlines(keepends=True):
+      json.loads(line)
+      there += line.endswith(b'\n')
+  for index in folder.glob('checkpoints/ckpt-*.index'):
+    with contextlib.suppress(Exception):  # what a torn one raises depends on the byte
+      rows = int(_read(str(index.with_suffix('')))['rows/.ATTRIBUTES/VARIABLE_VALUE'])
+      if rows <= there:
+        followed[int(index.stem.removeprefix('ckpt-'))] = rows
+  return followed
 
 
 def _rows(folder):
@@ -245,11 +302,18 @@ def _policy(folder):
   return _read(str(folder / 'policy/variables/variables'))
 
 
+def _world_model(folder):
+  path = folder / 'world_model'
+  variables = _read(str(path / 'variables/variables')).values() if path.exists() else ()
+  # They have numbers for names, which differ from process to process.
+  return dict(enumerate(sorted(variables, key=lambda value: (value.shape, value.tobytes()))))
+
+
 def _read(checkpoint):
   from tensorflow import train
   reader = train.load_checkpoint(checkpoint)
   return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()
-          if 'wall_seconds' not in key and key[0] != '_'}
+          if 'wall_seconds' not in key and key != '_CHECKPOINTABLE_OBJECT_GRAPH'}
 
 
 def _points(folder):

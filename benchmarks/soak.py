@@ -6,9 +6,9 @@
 Small runs of three systems are killed at random moments, run out of space, find their files
 damaged, get NaN from the environment or lose a peer. After each fault the same command goes on
 with --resume, and its end is compared bit by bit with the run to which nothing happened: rows,
-last checkpoint, policy and TensorBoard's points, all but clocks. What else is right is to stop
-with one clear line and to lose nothing. --out holds a row a finished cell, which is not repeated;
-the folders of cells that went wrong stay there. Exit code 1 if any did.
+last checkpoint, policy, world model and TensorBoard's points, all but clocks. What else is right
+is to stop with one clear line and to lose nothing. --out holds a row a finished cell, which is not
+repeated; the folders of cells that went wrong stay there. Exit code 1 if any did.
 """
 
 import json

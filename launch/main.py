@@ -6,7 +6,6 @@
 """
 
 import datetime
-import os
 import pathlib
 
 from launch import command_line
@@ -51,10 +50,11 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.strategies import make_strategy
   from asm_tf.training.train import Stopped
+  import tensorflow as tf
   command_line.parse_gin(
       gin_files, [*gin_bindings, f'train.seed = {seed}'], allow_gin_imports)
   strategy = make_strategy(**(devices or {}))
-  if strategy is not None and not root_dir and os.environ.get('TF_CONFIG'):
+  if not root_dir and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     raise UserError('workers on several hosts can not agree on a name by the clock: give '
                     '--root_dir.')
   root_dir = root_dir or _default_root_dir(gin_files[0])

@@ -101,6 +101,9 @@ def test_a_batch_that_cannot_be_shared_is_refused():
     (dict(), '{"cluster": {"worker": ["a:1", "b:2"]}, "task": {"type": "worker", "index": 2}}',
      'does not describe a cluster'),
     (dict(name='multi_worker', replicas=2), '', 'leave it'),
+    (dict(name='one_device', replicas=2), '', 'is for several'),
+    (dict(tpu='local'), '{"cluster": {"chief": ["a:1"]}, "task": {"type": "chief", "index": 0}}',
+     'no TPU answers'),  # whose cluster that is does not matter
 ])
 def test_what_is_not_there_is_named(asked, config, cause, monkeypatch):
   monkeypatch.setenv('TF_CONFIG', config)
@@ -108,6 +111,14 @@ def test_what_is_not_there_is_named(asked, config, cause, monkeypatch):
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [])
   with pytest.raises(UserError, match=cause):
     make_strategy(**asked)
+
+
+@pytest.mark.parametrize('root_dir', ['runs/x', 'runs/x/', './runs//x'])
+def test_a_worker_has_its_folder_beside_the_first_ones(root_dir, monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  workers = Workers(None)
+  workers.index = 1
+  assert workers.folder(root_dir) == str(tmp_path / 'runs/x-worker-1')
 
 
 def test_without_devices_to_share_there_is_no_strategy(monkeypatch):

@@ -10,18 +10,24 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+import types
 
+import numpy as np
 import pytest
 
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
-from asm_tf.errors import UserError
+from asm_tf.errors import LostWorkers, UserError
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import checkpointer, failed_writes
 from asm_tf.training import train as train_module
 from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
+from asm_tf.training.saved_models import save_world_model
 from asm_tf.training.trainer import Trainer
+from asm_tf.training.workers import Workers
 from benchmarks import faults, soak
+from tests import small_models
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 from tf_agents.policies import policy_saver
@@ -59,10 +65,10 @@ def at_call(monkeypatch, owner, name, number, before):
 
 
 @contextlib.contextmanager
-def no_space():
-  """No file may grow beyond ten bytes."""
+def no_space(limit=10):
+  """No file may grow beyond so many bytes."""
   soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-  resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+  resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
   try:
     yield
   finally:
@@ -131,6 +137,19 @@ def test_what_is_not_a_failed_write_of_the_run_passes(tmp_path):
     with pytest.raises(UserError, match='No space left on device.*free some space'):
       with failed_writes.named(tmp_path):
         raise error
+
+
+@pytest.mark.parametrize('limit', [10, 5000])  # of the variables; of the graph alone
+def test_a_world_model_that_finds_no_space_stops_the_run(limit, tmp_path, caplog):
+  model, *_ = small_models.build(small_models.markov)
+  agent = types.SimpleNamespace(world_model=model, reward=small_models.reward)
+  system = types.SimpleNamespace(horizon=small_models.H, state_size=small_models.N,
+                                 action_size=small_models.M)
+  path = tmp_path / 'world_model'
+  with pytest.raises(UserError, match=f'{path}.*File too large.*free some space'):
+    with failed_writes.named(tmp_path), no_space(limit):
+      save_world_model(agent, system, path)
+  assert 'is not written' not in caplog.text
 
 
 def test_a_save_that_is_killed_leaves_the_checkpoints_as_they_were(
@@ -273,6 +292,44 @@ def test_a_stop_while_a_profile_is_made_leaves_it(tmp_path, monkeypatch):
   assert list((tmp_path / 'run/train/plugins/profile').glob('*/*.xplane.pb'))
 
 
+# A peer that is gone.
+
+
+def test_a_peer_that_is_gone_while_the_variables_are_made_is_one_line(tmp_path, monkeypatch):
+  class Two(Workers):
+    def __init__(self, _):
+      super().__init__(None)
+      self._strategy = 'of two workers'
+
+  def broadcast(*_, **__):
+    raise tf.errors.UnavailableError(None, None, 'Collective ops is aborted by: peer is down')
+
+  monkeypatch.setattr(train_module, 'Workers', Two)
+  with pytest.raises(LostWorkers, match='another worker of this run is gone'):
+    train(tmp_path / 'run', make_trainer=broadcast)
+  assert not (tmp_path / 'run').exists()
+
+
+def test_a_worker_whose_peer_is_killed_ends_with_one_line(tmp_path):
+  folder = tmp_path / 'run'
+  workers = faults.start_workers(
+      ['--gin_file=gin/myriad_markov.gin', '--gin_bindings=NUM_ENV_STEPS=1000000',
+       # Nothing has to be compiled for what is never updated; they tell each other of signals.
+       '--gin_bindings=Trainer.warmup_steps=1000000'], folder, np.random.default_rng(os.getpid()))
+  (left, log), (killed, _) = workers
+  try:
+    while not (folder / 'metrics.jsonl').exists() and left.poll() is killed.poll() is None:
+      time.sleep(0.05)
+    killed.kill()
+    assert faults.ending(left, log, timeout=60) == 'stopped'
+    assert left.returncode == 1
+    assert 'error: another worker of this run is gone' in pathlib.Path(log).read_text()
+  finally:
+    for process, _ in workers:
+      process.kill()
+      process.wait()
+
+
 # The soak's own bookkeeping.
 
 
@@ -282,8 +339,30 @@ def test_a_difference_is_named(whole, tmp_path):
   damage(other / 'metrics.jsonl', lambda content: content.replace(b'_steps": 24', b'_steps": 25'))
   assert faults.difference(other, whole).startswith('rows')
   shutil.copy(whole / 'metrics.jsonl', other)
+  shutil.copytree(whole / 'policy', other / 'world_model')
+  assert faults.difference(other, whole).startswith('world model')
+  shutil.rmtree(other / 'world_model')
   damage(other / 'eval/events*', emptied)
   assert faults.difference(other, whole).startswith('TensorBoard')
+
+
+def test_what_a_resume_did_not_go_on_from_is_lost(whole, half, tmp_path):
+  root_dir = shutil.copytree(half, tmp_path / 'run')
+  before = faults.Kept(root_dir)
+  damage(root_dir / 'checkpoints/ckpt-60.data*', cut)
+  after = faults.Kept(root_dir)  # of which ckpt-30 is the newest that is whole
+  train(root_dir)
+  assert not faults.difference(root_dir, whole)  # which does not show it
+  assert (before.look(), after.look()) == (1, 0)
+
+
+def test_workers_keep_what_all_of_them_have(half, tmp_path):
+  one, other = (shutil.copytree(half, tmp_path / name) for name in ('one', 'other'))
+  (other / 'checkpoints/ckpt-60.index').unlink()
+  alone, together = faults.Kept(one), faults.Kept(one, other)
+  damage(one / 'metrics.jsonl', lambda content: b''.join(content.splitlines(keepends=True)[:-1]))
+  assert (alone.look(), together.look()) == (1, 0)
+  assert faults.Kept(tmp_path / 'nothing').look() == 0
 
 
 @pytest.mark.parametrize('program, end', [

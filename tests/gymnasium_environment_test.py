@@ -82,6 +82,14 @@ def test_actions_are_rescaled(action, control):
   assert steps.observation[1, 1] == control
 
 
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_rounding_leads_out_of_no_bounds(dtype):
+  box = gymnasium.spaces.Box(dtype(-0.1), dtype(0.2), [1], dtype)  # in float32, -0.1 + 0.3 > 0.2
+  system = GymnasiumSystem(3, SPACES, kwargs={'action': box})
+  for action in np.linspace(-1, 1, 101, dtype=np.float32):
+    assert box.contains(system.native_action(action[None])), action
+
+
 def test_an_episode_ends_where_the_environment_ends_it_and_at_the_horizon():
   short, = episodes(GymnasiumCopies(corridor(), 1), 1, action=1.0)
   assert len(short.reward) < LIMIT and abs(short.observation[-1, 0]) > 1

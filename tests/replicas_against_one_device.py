@@ -1,10 +1,10 @@
 """Small agents on one device and on the replicas of a strategy; distribution_test.py runs it.
 
-    python tests/replicas_against_one_device.py mirrored|multi_worker AGENT ..
+    PYTHONPATH=. python tests/replicas_against_one_device.py mirrored|multi_worker AGENT ..
 
 trains the named agents both ways and prints {agent: largest difference of their weights}.
 
-    python tests/replicas_against_one_device.py multi_worker --stop FOLDER
+    PYTHONPATH=. python tests/replicas_against_one_device.py multi_worker --stop FOLDER
 
 stops a run in FOLDER by a signal to one worker, goes on with it, and prints its steps.
 """

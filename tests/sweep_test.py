@@ -60,9 +60,23 @@ def test_values_of_a_variation_are_written_as_gin_reads_them():
   cells = training_cells(**GRID, variations={
       'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3]})
   assert cells[0]['variation'] == "a.sizes=(64,64) a.dtype='float64' a.model=@LSTM a.rate=0.001"
-  for value in ({1: 2}, 'two words', None):
+  for value in ({1: 2}, 'two words', None, ['a b'], '@two words', '@LSTM\nimport evil', '@LSTM\\'):
     with pytest.raises(UserError, match='varies over'):
       training_cells(**GRID, variations={'a.b': [value]})
+
+
+def test_a_sweep_of_somebody_else_smuggles_no_import_into_its_runs():
+  for name in ('import\\ evil Trainer.batch_size', 'import\nevil', 'a.b\n', 'a=1 b', '', 1):
+    with pytest.raises(UserError, match='not the name of a gin binding') as raised:
+      training_cells(**GRID, variations={name: [64]})
+    assert '\n' not in raised.value.message
+  cell, = training_cells(**GRID)  # what a gin file may also write out, for run_sweep.cells
+  for change in ({'variation': 'import\\ evil a=1'}, {'variation': 'import evil'},
+                 {'system': 'Harvest\nimport evil'}, {'horizon': '20\nimport evil'},
+                 {'num_env_steps': '1\\'}):
+    with pytest.raises(UserError, match='is not a gin binding') as raised:
+      training_runs.arguments('runs', cell | change)
+    assert '\n' not in raised.value.message
 
 
 @pytest.mark.parametrize('change, message', [

@@ -103,6 +103,7 @@ class GymnasiumSystem:
     """An action [m] in [-1, 1], an array, as the environment takes it."""
     low, high = self._control_low, self._control_high
     control = low + (np.clip(action, -1, 1) + 1) / 2 * (high - low)
+    control = np.clip(control, low, high)  # rounding may lead out
     return np.reshape(control, self._action_space.shape).astype(self._action_space.dtype)
 
   def _check_length(self, limit):

@@ -17,6 +17,7 @@ import inspect
 import itertools
 import json
 import pathlib
+import re
 
 from asm_tf.errors import UserError, require_at_least
 from asm_tf.systems.registry import SYSTEMS
@@ -27,6 +28,10 @@ REPOSITORY = pathlib.Path(__file__).parents[2]
 _CURVES = ('env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')
 # What launch.main's configurations call the fields of a cell.
 _MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_STEPS'}
+# A grid may be somebody else's. Without white space, and without a backslash before the next
+# line, no binding can be read as gin's `import`, which would run code.
+_NAME, _REFERENCE = r'[\w./]+', r'[@%][\w./]+(\(\))?'
+_BINDING = rf'{_NAME}=\S*[^\s\\]'
 
 
 def training_cells(models, systems, horizons, num_env_steps, num_seeds, variations=None):
@@ -49,6 +54,10 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
                        **variations}.items():
     if not isinstance(values, (list, tuple)):
       raise UserError(f'{name} is {values!r}: give a list.')
+  for name in variations:
+    if not re.fullmatch(_NAME, str(name)) or not isinstance(name, str):
+      raise UserError(f'{name!r} is not the name of a gin binding: vary one such as '
+                      'LEARNING_RATE or Trainer.batch_size.')
   for horizon in horizons:
     require_at_least(1, horizons=horizon)
   for system in systems:
@@ -72,7 +81,8 @@ def _literal(name, value):
   """A value as gin reads it, without spaces; strings that begin with @ or % are references."""
   is_reference = isinstance(value, str) and value[:1] in ('@', '%')
   text = value if is_reference else repr(value).replace(', ', ',')
-  if not isinstance(value, (bool, int, float, str, list, tuple)) or ' ' in text:
+  if (not isinstance(value, (bool, int, float, str, list, tuple)) or re.search(r'\s', text)
+      or is_reference and not re.fullmatch(_REFERENCE, text)):
     raise UserError(f'{name} varies over {value!r}: give numbers, words, or lists of them.')
   return text
 
@@ -108,10 +118,18 @@ def folder_of(root, cell):
 
 
 def arguments(root, cell):
-  """The arguments of Python that train a cell, or go on with it."""
+  """The arguments of Python that train a cell, or go on with it.
+
+  Raises:
+    UserError: for a cell, which a gin file may write out too, that does more than bind values.
+  """
   values = cell | {'system': f'@{cell["system"]}'}
   bindings = [*(f'{macro}={values[field]}' for field, macro in _MACROS.items()),
               *cell['variation'].split()]
+  for binding in bindings:
+    if not re.fullmatch(_BINDING, binding):
+      raise UserError(f'{binding!r} of the cell {folder_of(root, cell).name!r} is not a gin '
+                      'binding: give NAME=VALUE without spaces.')
   return ['-m', 'launch.main',
           *(f'--gin_file={gin_file(part)}' for part in cell['model'].split('+')),
           *(f'--gin_bindings={binding}' for binding in bindings), f'--seed={cell["seed"]}',

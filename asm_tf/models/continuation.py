@@ -69,7 +69,10 @@ class RewardUntilTermination(tf.keras.Model):
     self.reward.observe(rewards, steps)
 
   def call(self, states, actions, t):
-    """Rewards [B, H] of states [B, H, n], actions [B, H, m] and steps t [H] = 0, 1, .."""
+    """Rewards [B, H] of states [B, H, n], actions [B, H, m] and steps t [H] = 0, 1, ..
+
+    t must start at 0, with s_0: the product over c begins with the first state that is given.
+    """
     log_c = tf.math.log_sigmoid(self.continuation(states, t))
     # The product by logarithms, which stay finite where c underflows.
     return self.reward(states, actions, t) * tf.exp(tf.cumsum(log_c, 1))

@@ -24,10 +24,18 @@ def named(folder):
   try:
     yield
   except (OSError, tf.errors.OpError) as error:
-    path, number = _path_and_number(error, folder)
-    if path is None or number not in _WORDS.values():
+    if not is_one(error, folder):
       raise
+    path, number = _path_and_number(error, folder)
     raise cannot_write(path, number, 'mend that, then go on with --resume.') from error
+
+
+def is_one(error, folder):
+  """Whether an exception is that of a write below `folder` that failed."""
+  if not isinstance(error, (OSError, tf.errors.OpError)):
+    return False
+  path, number = _path_and_number(error, folder)
+  return path is not None and number in _WORDS.values()
 
 
 @contextlib.contextmanager

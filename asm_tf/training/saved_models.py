@@ -17,6 +17,8 @@ import warnings
 import tensorflow as tf
 from tf_agents.policies import policy_saver, tf_policy
 
+from asm_tf.training import failed_writes
+
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +36,8 @@ def save_policy(policy, path):
 def save_world_model(agent, system, path):
   """Writes the world model of an agent that has one, and the reward that it improves by.
 
-  A model that cannot be written is named in a warning: a finished run is worth more.
+  A model that cannot be exported is named in a warning: a finished run is worth more. A write
+  that fails, of a full disk for example, is raised: a resume makes up for it.
 
   Args:
     agent: a TFAgent; an `AsmAgent` has `world_model` and `reward`, others have neither.
@@ -49,6 +52,8 @@ def save_world_model(agent, system, path):
     tf.saved_model.save(world, str(path), signatures=world.signatures(),
                         options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))
   except Exception as error:  # pylint: disable=broad-exception-caught; a user's own model
+    if failed_writes.is_one(error, path):
+      raise
     _log.warning('%s is not written, because the world model cannot be saved: %s', path,
                  ' '.join(str(error).split()) or type(error).__name__)
 

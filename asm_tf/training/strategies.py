@@ -36,11 +36,15 @@ def make_strategy(name='auto', use_gpu=None, tpu=None, replicas=None):
   gpus = _visible_gpus(use_gpu)
   if name == 'auto':
     name = next(name for name, called_for in (
-        ('tpu', bool(tpu)), ('multi_worker', len(_cluster()) > 1),
+        # A TPU has no use for TF_CONFIG, which may be of another cluster.
+        ('tpu', bool(tpu)), ('multi_worker', not tpu and len(_cluster()) > 1),
         ('mirrored', (replicas or len(gpus)) > 1), ('one_device', True)) if called_for)
   if replicas and name in ('multi_worker', 'tpu'):
     raise UserError(f'--replicas={replicas} is for one machine without a TPU: leave it, '
                     f'{name} takes every device that there is.')
+  if name == 'one_device' and (replicas or 1) > 1:
+    raise UserError(f'--replicas={replicas} is for several devices and --strategy=one_device for '
+                    'one: leave one of them.')
   return {'one_device': lambda: _one_device(gpus), 'mirrored': lambda: _mirrored(gpus, replicas),
           'multi_worker': _multi_worker, 'tpu': lambda: _tpu(tpu or 'local')}[name]()
 

@@ -73,8 +73,9 @@ def train(root_dir, resume, system, horizon, num_env_steps, make_agent, seed=0,
   if not (isinstance(system, functools.partial) or isinstance(system, type)):
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   system = system(horizon)
-  trainer = make_trainer(system, make_agent=make_agent, seed=seed, strategy=strategy)
   with contextlib.closing(folder), failed_writes.named(folder.path), workers.together():
+    # Its variables are the first that workers tell each other.
+    trainer = make_trainer(system, make_agent=make_agent, seed=seed, strategy=strategy)
     folder.open(asked)
     workers.require_same(gin.config_str())
     _train(folder, system, trainer, workers, num_env_steps, eval_interval, checkpoint_interval,

@@ -7,6 +7,7 @@ settled here.
 """
 
 import contextlib
+import os
 import zlib
 
 import tensorflow as tf
@@ -24,7 +25,9 @@ class Workers:
 
   def folder(self, root_dir):
     """The run folder of this worker: the first one's is the run's own."""
-    return root_dir if self.index == 0 else f'{root_dir}-worker-{self.index}'
+    if self.index == 0:
+      return root_dir
+    return f'{os.path.abspath(root_dir)}-worker-{self.index}'  # `runs/x/` is `runs/x`
 
   @contextlib.contextmanager
   def together(self):
