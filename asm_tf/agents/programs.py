@@ -31,7 +31,7 @@ def in_parts(function, parts, rows_at_once=None):
   """A function of batches as its values on equal parts of them, whose mean is its value.
 
   The mean is left to whoever uses it (`mean_of`), within the program that does so: apart it is
-  a hundred small steps of TensorFlow's, a tenth of a short update's time.
+  many small steps of TensorFlow's, a tenth of the time of a short update.
 
   Args:
     function: tensors [B, ...] -> nest of tensors, each a mean over the batch.
