@@ -101,7 +101,8 @@ def replica_share(batch):
   replica = tf.distribute.get_replica_context()
   size = batch.shape[0] // replica.num_replicas_in_sync
   begin = replica.replica_id_in_sync_group * size
-  return tf.ensure_shape(batch[begin:begin + size], [size, *batch.shape[1:]])
+  # A slice of a size that is known: on a TPU `begin` is a tensor, and XLA wants to know shapes.
+  return tf.slice(batch, [begin, *[0] * (len(batch.shape) - 1)], [size, *batch.shape[1:]])
 
 
 def variables_of(strategy):
