@@ -10,6 +10,7 @@ from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.self_attention import SelfAttention
 from asm_tf.models.transformer import Transformer
 from asm_tf.models.transformer_stack import TransformerStack
+from tests.second_derivatives import require_second_derivative
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
@@ -110,16 +111,7 @@ def test_second_derivatives_equal_differences_of_the_gradient(which, in_graph):
       objective = tf.reduce_sum(outputs**3)
     return tf.reduce_sum(tape.gradient(objective, x) * direction)
 
-  def curvature(x):
-    with tf.GradientTape() as tape:
-      tape.watch(x)
-      value = slope(x)
-    return tf.reduce_sum(tape.gradient(value, x) * direction)
-
-  x, step = arguments[which], 1e-5
-  differences = (slope(x + step * direction) - slope(x - step * direction)) / (2 * step)
-  route = tf.function(curvature) if in_graph else curvature
-  np.testing.assert_allclose(route(x), differences, rtol=1e-6)
+  require_second_derivative(slope, arguments[which], direction, 1e-5, in_graph)
 
 
 @pytest.mark.parametrize('attend', [causal_attention, decode])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asm_tf.models import linear_recurrence as module
+from tests.second_derivatives import require_second_derivative
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
@@ -106,7 +107,7 @@ def test_gradients_equal_finite_differences(name, steps, linear_recurrence):
 @pytest.mark.parametrize('name, in_graph', [
     *((name, False) for name in NAMES), ('rate_re', True)])
 def test_second_derivatives_equal_differences_of_the_gradient(name, in_graph, linear_recurrence):
-  arguments, which, step = inputs(5), NAMES.index(name), 1e-6
+  arguments, which = inputs(5), NAMES.index(name)
   weights = random_like(arguments[2:4], seed=1)
   direction, = random_like([arguments[which]], seed=2)
 
@@ -115,13 +116,4 @@ def test_second_derivatives_equal_differences_of_the_gradient(name, in_graph, li
     moved = [*arguments[:which], x, *arguments[which + 1:]]
     return tf.reduce_sum(gradient(linear_recurrence, moved, weights)[which] * direction)
 
-  def curvature(x):
-    with tf.GradientTape() as tape:
-      tape.watch(x)
-      value = slope(x)
-    return tf.reduce_sum(tape.gradient(value, x) * direction)
-
-  x = arguments[which]
-  differences = (slope(x + step * direction) - slope(x - step * direction)) / (2 * step)
-  route = tf.function(curvature) if in_graph else curvature
-  np.testing.assert_allclose(route(x), differences, rtol=1e-6)
+  require_second_derivative(slope, arguments[which], direction, 1e-6, in_graph)

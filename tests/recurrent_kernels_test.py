@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asm_tf.models.recurrent_kernels import lstm_scan, rnn_scan
+from tests.second_derivatives import require_second_derivative
 
 import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
@@ -113,13 +114,4 @@ def test_second_derivatives_equal_differences_of_the_gradient(recurrence, name, 
       objective = tf.reduce_sum(weights * hs**2)
     return tf.reduce_sum(tape.gradient(objective, x) * direction)
 
-  def curvature(x):
-    with tf.GradientTape() as tape:
-      tape.watch(x)
-      value = slope(x)
-    return tf.reduce_sum(tape.gradient(value, x) * direction)
-
-  x, step = arguments[which], 1e-5
-  differences = (slope(x + step * direction) - slope(x - step * direction)) / (2 * step)
-  route = tf.function(curvature) if in_graph else curvature
-  np.testing.assert_allclose(route(x), differences, rtol=1e-6)
+  require_second_derivative(slope, arguments[which], direction, 1e-5, in_graph)

@@ -55,7 +55,7 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
     if not isinstance(values, (list, tuple)):
       raise UserError(f'{name} is {values!r}: give a list.')
   for name in variations:
-    if not re.fullmatch(_NAME, str(name)) or not isinstance(name, str):
+    if not isinstance(name, str) or not re.fullmatch(_NAME, name):
       raise UserError(f'{name!r} is not the name of a gin binding: vary one such as '
                       'LEARNING_RATE or Trainer.batch_size.')
   for horizon in horizons:

@@ -7,7 +7,6 @@ from asm_tf.models.attention import batch_size_of, cache_stretch
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
 
-
 # What so many steps attend with stays in the cache of a CPU core.
 _STEPS_AT_ONCE = 2000
 

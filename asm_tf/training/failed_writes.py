@@ -24,18 +24,15 @@ def named(folder):
   try:
     yield
   except (OSError, tf.errors.OpError) as error:
-    if not is_one(error, folder):
+    failed = _path_and_number(error, folder)
+    if failed is None:
       raise
-    path, number = _path_and_number(error, folder)
-    raise cannot_write(path, number, 'mend that, then go on with --resume.') from error
+    raise cannot_write(*failed, 'mend that, then go on with --resume.') from error
 
 
 def is_one(error, folder):
   """Whether an exception is that of a write below `folder` that failed."""
-  if not isinstance(error, (OSError, tf.errors.OpError)):
-    return False
-  path, number = _path_and_number(error, folder)
-  return path is not None and number in _WORDS.values()
+  return _path_and_number(error, folder) is not None
 
 
 @contextlib.contextmanager
@@ -56,11 +53,15 @@ def cannot_write(path, number, remedy):
 
 
 def _path_and_number(error, folder):
-  """The file below `folder` that an error names, and its errno; None where there is none."""
+  """The file below `folder` whose write failed, and its errno; None for any other exception."""
   if isinstance(error, OSError):
     # What an open file raises has no name: full is the disk, whatever was being written.
     path = error.filename or (folder if error.errno in _FULL else os.devnull)
-    return (path if pathlib.Path(path).is_relative_to(folder) else None), error.errno
-  path = re.search(rf'{re.escape(str(folder))}[^;\s]*', error.message)
-  number = next((_WORDS[words] for words in _WORDS if words in error.message), None)
-  return path and path[0], number
+    if not pathlib.Path(path).is_relative_to(folder) or error.errno not in _WORDS.values():
+      return None
+    return path, error.errno
+  if isinstance(error, tf.errors.OpError):
+    path = re.search(rf'{re.escape(str(folder))}[^;\s]*', error.message)
+    number = next((_WORDS[words] for words in _WORDS if words in error.message), None)
+    return (path[0], number) if path and number is not None else None
+  return None
