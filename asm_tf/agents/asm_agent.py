@@ -199,8 +199,7 @@ class AsmAgent(tf_agent.TFAgent):
   def update_model(self, *batch):
     """One update of the world model with states [B, H+1, n], actions [B, H, m] and, if
     there are any, weights [B] or [B, H]."""
-    loss, norm, applied = self._apply_to_model(self._model_gradient(*batch))
-    self._record(applied, model_loss=loss, model_gradient_norm=norm)
+    self._apply_to_model(self._model_gradient(*batch))
 
   def _model_gradient_of(self, states, actions, weights=None):
     with tf.GradientTape() as tape:
@@ -209,17 +208,16 @@ class AsmAgent(tf_agent.TFAgent):
 
   def _apply_to_model(self, parts):
     loss, gradients = mean_of(parts)
-    if not gradients:  # the true dynamics have none
-      return loss, tf.zeros_like(loss), True
-    return loss, *apply_if_finite(self._model_optimizer, gradients,
-                                  self.world_model.trainable_variables, strategy=self._strategy)
+    norm, applied = tf.zeros_like(loss), True
+    if gradients:  # the true dynamics have none
+      norm, applied = apply_if_finite(self._model_optimizer, gradients,
+                                      self.world_model.trainable_variables, strategy=self._strategy)
+    self._record(applied, model_loss=loss, model_gradient_norm=norm)
 
   def update_reward(self, states, actions, rewards, *masks):
     """One update of the learned reward with s_0 .. s_{H-1} [B, H, n], [B, H, m] and [B, H], and
     where episodes may end early what `RewardUntilTermination` has masks for, [B, H] each."""
-    loss, applied = self._apply_to_reward(
-        self._reward_gradient(states, actions, rewards, *masks))
-    self._record(applied, reward_loss=loss)
+    self._apply_to_reward(self._reward_gradient(states, actions, rewards, *masks))
 
   def _reward_gradient_of(self, states, actions, rewards, *masks):
     with tf.GradientTape() as tape:
@@ -230,7 +228,7 @@ class AsmAgent(tf_agent.TFAgent):
     loss, gradients = mean_of(parts)
     _, applied = apply_if_finite(self._reward_optimizer, gradients,
                                  self._reward.trainable_variables, strategy=self._strategy)
-    return loss, applied
+    self._record(applied, reward_loss=loss)
 
   def update_policy(self, initial_state):
     """One update of the policy, imagined from [policy_batch_size, n] in the world model."""
@@ -239,11 +237,8 @@ class AsmAgent(tf_agent.TFAgent):
     if self._comparison_period:
       tf.cond(self._policy_updates % self._comparison_period == 0,
               lambda: self._compare_gradients(initial_state, noise), lambda: None)
-    mean_return, entropy, norm, applied = self._apply_to_policy(
-        self._imagine(initial_state, noise))
+    self._apply_to_policy(self._imagine(initial_state, noise))
     self._policy_updates.assign_add(1)
-    self._record(applied, imagined_return=mean_return, policy_entropy=entropy,
-                 policy_gradient_norm=norm)
 
   def _imagine_from(self, initial_state, noise):
     scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
@@ -253,9 +248,11 @@ class AsmAgent(tf_agent.TFAgent):
 
   def _apply_to_policy(self, parts):
     mean_return, entropy, gradients = mean_of(parts)
-    return mean_return, entropy, *apply_if_finite(
+    norm, applied = apply_if_finite(
         self._policy_optimizer, [-gradient for gradient in gradients],
         self.actor.trainable_variables, self._clip_norm, self._strategy)
+    self._record(applied, imagined_return=mean_return, policy_entropy=entropy,
+                 policy_gradient_norm=norm)
 
   def _policy_gradient(self, model, reward, initial_state, noise, scale=1.0, entropy_constant=0.0):
     arguments = (model, reward, self.actor, initial_state, noise, scale, entropy_constant)

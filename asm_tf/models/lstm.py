@@ -36,7 +36,7 @@ class LSTMLayer(tf.keras.layers.Layer):
       enter = -forget
     bias = np.concatenate([enter, forget, np.zeros(2 * units)])  # in the order i, f, g, o
     self.carry_size = 2 * units
-    self.kept_sizes = units, units, 4 * units
+    self.kept_sizes = units, 4 * units
     self.kernel = self.add_weight(
         name='kernel', shape=[input_size, 4 * units], initializer='glorot_uniform')
     self.recurrent_kernel = self.add_weight(
@@ -60,7 +60,7 @@ class LSTMLayer(tf.keras.layers.Layer):
   def step(self, z, h, c):
     """z [B, 4u], h and c [B, u] -> (h, c), and what `call` can use again."""
     gates, h, c = lstm_cell(z + product(h, self.recurrent_kernel), c)
-    return (h, c), [h, c, gates]
+    return (h, c), [c, gates]
 
   def emit(self, h):
     """What the layer above sees of h."""

@@ -104,20 +104,24 @@ def lstm_scan(z, kernel, h0, c0, kept=()):
     kernel: [u, 4u], the recurrent matrix U.
     h0: [B, u], the hidden state before the first step.
     c0: [B, u], the cell state before the first step.
-    kept: h_t, c_t [T, B, u] and the tanhs of `lstm_cell` [T, B, 4u] of a caller who has
-      taken the steps before: then only the gradient is left to be formed.
+    kept: c_t [T, B, u] and the tanhs of `lstm_cell` [T, B, 4u] of a caller who has taken
+      the steps before: then only the gradient is left to be formed.
 
   Returns:
     [T, B, u], h_1 .. h_T, and [B, u], c_T.
   """
+  units = c0.shape[-1]
+
   @tf.custom_gradient
   def scan(z, kernel, h0, c0):
-    hs, cs, gates = kept or _lstm_forward(z, kernel, h0, c0)
+    cs, gates = kept or _lstm_forward(z, kernel, h0, c0)
+    tanh_c = tf.tanh(cs)
+    hs = 0.5 * (gates[..., -units:] + 1) * tanh_c
 
     def gradient(dhs, dc_last):
       previous_h = tf.concat([h0[None], hs[:-1]], 0)
       previous_c = tf.concat([c0[None], cs[:-1]], 0)
-      dz, dh0, dc0 = _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs)
+      dz, dh0, dc0 = _lstm_backward(dhs, dc_last, kernel, gates, previous_c, tanh_c)
       dkernel = _weight_gradient(previous_h, dz)
       return dz, dkernel, dh0, dc0
 
@@ -129,44 +133,40 @@ def lstm_scan(z, kernel, h0, c0, kept=()):
 def _lstm_forward(z, kernel, h0, c0):
   steps = z.shape[0]
 
-  def body(t, h, c, hs, cs, gates):
-    gate, h, c = lstm_cell(z[t] + product(h, kernel), c)
-    return t + 1, h, c, hs.write(t, h), cs.write(t, c), gates.write(t, gate)
+  def body(t, h, c, cs, gates):
+    gate, h, c = lstm_cell(gates.read(t) + product(h, kernel), c)
+    return t + 1, h, c, cs.write(t, c), gates.write(t, gate)
 
-  arrays = [_array(steps, z.dtype, shape) for shape in (h0.shape, c0.shape, z.shape[1:])]
-  *_, hs, cs, gates = tf.while_loop(
-      lambda t, *_: t < steps, body, (0, h0, c0, *arrays), maximum_iterations=steps)
-  return hs.stack(), cs.stack(), gates.stack()
+  *_, cs, gates = tf.while_loop(
+      lambda t, *_: t < steps, body,
+      (0, h0, c0, _array(steps, z.dtype, c0.shape), _overwritten(z)), maximum_iterations=steps)
+  return cs.stack(), gates.stack()
 
 
-def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, cs):
+def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, tanh_c):
   """Gradients of the pre-activations [T, B, 4u] and of h0 and c0."""
   steps = dhs.shape[0]
   i, f, g, o = tf.split(gates, 4, -1)
-  tanh_c = tf.tanh(cs)
   # dz_t = slopes_t [dc_t, dc_t, dc_t, dh_t]
   slopes = tf.concat([
       0.25 * g * (1 - i**2), 0.25 * previous_c * (1 - f**2),
       0.5 * (i + 1) * (1 - g**2), 0.25 * tanh_c * (1 - o**2)], -1)
   dc_dh = 0.5 * (o + 1) * (1 - tanh_c**2)
   forget = 0.5 * (f + 1)
+  forget_next = tf.concat([forget[1:], tf.ones_like(forget[:1])], 0)
   kernel_transposed = tf.transpose(kernel)
 
-  def body(s, dh, dc, dcs, dhs_total):
+  def body(s, dh, dc, dzs):
     t = steps - 1 - s
     dh += dhs[t]
-    dc += dh * dc_dh[t]
-    dz = slopes[t] * tf.concat([dc, dc, dc, dh], -1)
-    return (s + 1, product(dz, kernel_transposed), dc * forget[t],
-            dcs.write(t, dc), dhs_total.write(t, dh))
+    dc = dc * forget_next[t] + dh * dc_dh[t]
+    dz = dzs.read(t) * tf.concat([dc, dc, dc, dh], -1)
+    return s + 1, product(dz, kernel_transposed), dc, dzs.write(t, dz)
 
-  arrays = [_array(steps, dhs.dtype, dc_last.shape) for _ in range(2)]
-  _, dh0, dc0, dcs, dhs_total = tf.while_loop(
-      lambda s, *_: s < steps, body, (0, tf.zeros_like(dc_last), dc_last, *arrays),
-      maximum_iterations=steps)
-  dcs = dcs.stack()
-  # Forming dz again here costs less than writing its four gates in the loop.
-  return slopes * tf.concat([dcs, dcs, dcs, dhs_total.stack()], -1), dh0, dc0
+  _, dh0, dc, dzs = tf.while_loop(
+      lambda s, *_: s < steps, body,
+      (0, tf.zeros_like(dc_last), dc_last, _overwritten(slopes)), maximum_iterations=steps)
+  return dzs.stack(), dh0, dc * forget[0]
 
 
 def _weight_gradient(inputs, dz):
@@ -177,3 +177,9 @@ def _weight_gradient(inputs, dz):
 
 def _array(steps, dtype, shape):
   return tf.TensorArray(dtype, steps, element_shape=shape)
+
+
+def _overwritten(x):
+  """The array x [T, ...], whose memory a loop writes into once it has read from there."""
+  return tf.TensorArray(x.dtype, x.shape[0], element_shape=x.shape[1:],
+                        clear_after_read=False).unstack(x)

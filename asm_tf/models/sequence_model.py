@@ -78,23 +78,22 @@ class SequenceModel(tf.keras.Model):
     """As `unroll_keeping`, with `step` in place of `step_keeping`."""
     carry = self.start(initial_state, min(self.stretch(horizon), horizon))
     loop, stretches = (initial_state, carry), []
+    batch, size = initial_state.shape
+    sizes = [size, *kept_sizes]
     for begin in range(0, horizon, self.stretch(horizon)):
       steps = min(self.stretch(horizon), horizon - begin)
       if begin > 0:
         loop = loop[0], self.extend(loop[1], steps)
 
-      def body(k, state, carry, arrays, begin=begin):
+      def body(k, state, carry, rows, begin=begin):
         state, carry, kept = step(carry, act(state, begin + k), begin + k)
-        return k + 1, state, carry, [
-            array.write(k, value) for array, value in zip(arrays, (state, *kept), strict=True)]
+        return k + 1, state, carry, rows.write(k, tf.concat([state, *kept], -1))
 
-      batch, size = initial_state.shape
-      arrays = [tf.TensorArray(initial_state.dtype, steps, element_shape=[batch, width])
-                for width in (size, *kept_sizes)]
-      _, *loop, arrays = tf.while_loop(
-          lambda k, *_, steps=steps: k < steps, body, (0, *loop, arrays), maximum_iterations=steps)
-      stretches.append([array.stack() for array in arrays])
-    states, *kept = (tf.concat(parts, 0) for parts in zip(*stretches))
+      rows = tf.TensorArray(initial_state.dtype, steps, element_shape=[batch, sum(sizes)])
+      _, *loop, rows = tf.while_loop(
+          lambda k, *_, steps=steps: k < steps, body, (0, *loop, rows), maximum_iterations=steps)
+      stretches.append(rows.stack())
+    states, *kept = tf.split(tf.concat(stretches, 0), sizes, -1)
     return tf.transpose(states, [1, 0, 2]), kept
 
   def trajectories_at_once(self, horizon):
