@@ -13,7 +13,7 @@ import contextlib
 import os
 
 import tensorflow as tf
-from tensorflow.python.framework import ops
+from tensorflow.python.eager import context
 
 from asm_tf.errors import UserError
 from asm_tf.models.sequence_model import has_accelerator
@@ -143,13 +143,12 @@ def _let_idle_threads_sleep():
 
   By default TensorFlow's threads look for work in a loop before they sleep, and take the
   cores' time from the parts: an eighth of an LSTM's policy update on two cores. With cores
-  to spare that loop is a gain. There is no public way to say so; it takes effect where
-  TensorFlow has not made a tensor yet.
+  to spare that loop is a gain. TensorFlow 2 has no function to say so; it takes effect where
+  no tensor has been made yet.
   """
   config = tf.compat.v1.ConfigProto()
   config.experimental.disable_thread_spinning = True
-  with contextlib.suppress(ValueError):
-    ops.enable_eager_execution_internal(config=config)
+  context.context()._config = config  # pylint: disable=protected-access
 
 
 if _cores() <= 2:
