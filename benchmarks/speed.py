@@ -11,6 +11,7 @@ of rows that are there. Run it on an otherwise idle machine.
 """
 
 import json
+import os
 import pathlib
 import resource
 import shlex
@@ -69,7 +70,9 @@ def _run(cell, repeats):
   """The row of a cell, measured in a process of its own."""
   command = [sys.executable, '-m', 'benchmarks.speed', f'--cell={cell[0]},{cell[1]}',
              f'--repeats={repeats}']
-  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+  compile_anew = {'TF_XLA_FLAGS': '--tf_xla_persistent_cache_directory='}
+  done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True,
+                        env=os.environ | compile_anew)
   row = json.loads(done.stdout.splitlines()[-1])
   return row | {'command': f'python {shlex.join(command[1:])}'}
 

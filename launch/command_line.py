@@ -17,9 +17,13 @@ from absl import app, flags, logging
 import gin
 from gin import config_parser
 
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')  # TensorFlow's start-up notices
+# TensorFlow's start-up notices, and an "error" for each program that it finds in its cache.
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 from asm_tf.errors import FailedRuns, UserError  # pylint: disable=wrong-import-position
+from launch.compilation_cache import keep_compiled_programs  # pylint: disable=wrong-import-position
+
+keep_compiled_programs()  # TensorFlow reads its flags when it is imported
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
 

@@ -1,0 +1,83 @@
+"""XLA's programs on a CPU, kept on the disk: whoever compiles one anew waits twice as long.
+
+TensorFlow offers this (`--tf_xla_persistent_cache_directory`) and leaves to its users what a
+program depends on besides its own text, and how much is kept. Loaded programs run as fast as
+compiled ones, to the same bits.
+"""
+
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shutil
+import time
+
+_MOST_BYTES = 2**30
+_SPARE_BYTES = 2**28  # TensorFlow gives up where it can not write a program
+_SECONDS_IN_USE = 3600
+
+
+def keep_compiled_programs():
+  """Has TensorFlow keep its programs, unless TF_XLA_FLAGS says where or the disk is full.
+
+  To be called before TensorFlow compiles, and after whatever sets XLA_FLAGS.
+  """
+  flags = os.environ.get('TF_XLA_FLAGS', '')
+  if 'persistent_cache' in flags:
+    return
+  root = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path('~/.cache').expanduser(),
+                      'asm_tf', 'xla')
+  folder = root / _key()
+  try:
+    root.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is run
+    _prune(root)
+    usable = os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid()
+    if not usable or shutil.disk_usage(folder).free < _SPARE_BYTES:
+      return
+  except OSError:
+    return
+  os.environ['TF_XLA_FLAGS'] = (f'{flags} --tf_xla_persistent_cache_directory={folder} '
+                                '--tf_xla_persistent_cache_device_types=CPU').strip()
+
+
+def _key():
+  """What a program depends on: TensorFlow, the kind of CPU, threads and flags."""
+  parts = [importlib.metadata.version('tensorflow'), _cpu(), str(os.cpu_count()),
+           str(sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else ''),
+           *(os.environ.get(name, '') for name in ('XLA_FLAGS', 'TF_NUM_INTRAOP_THREADS'))]
+  return hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:16]
+
+
+def _cpu():
+  """A text that CPUs of one kind share."""
+  try:
+    first = pathlib.Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+  except OSError:
+    return platform.processor()
+  kinds = ('vendor_id', 'cpu family', 'model', 'model name', 'flags', 'Features', 'CPU part')
+  return '\n'.join(line for line in first if line.split(':')[0].strip() in kinds)
+
+
+def _prune(root):
+  """Deletes broken programs, and those longest unused where all take more than a GiB."""
+  kept, now = [], time.time()
+  for path in root.glob('*/*'):
+    try:
+      status = path.stat()
+      age = now - max(status.st_atime, status.st_mtime)
+      if age < _SECONDS_IN_USE:  # another run may be reading or writing it
+        kept.append((0, status.st_size, None))
+      elif status.st_size == 0 or path.suffix == '.tmp':  # the machine, or the run, was killed
+        path.unlink()
+      else:
+        kept.append((age, status.st_size, path))
+    except FileNotFoundError:  # another run deletes too
+      continue
+  total = sum(size for _, size, _ in kept)
+  for _, size, path in sorted(kept, key=lambda item: item[0], reverse=True):
+    if total <= _MOST_BYTES or path is None:
+      return
+    path.unlink(missing_ok=True)
+    total -= size
