@@ -152,9 +152,9 @@ def test_smoke_of_the_attention(tmp_path):
 
 
 @pytest.mark.parametrize('name, pictures', [
-    ('sample_efficiency', ['curves', 'profiles', 'systems']),
+    pytest.param('sample_efficiency', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
     ('horizons', ['curves', 'profiles', 'systems', 'horizons']),
-    ('learned_reward', ['curves', 'profiles', 'systems']),
+    pytest.param('learned_reward', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
     ('decision_transformer', ['curves', 'profiles', 'systems']),
     ('double_pendulum_policies', ['curves', 'profiles', 'systems'])])
 def test_smoke_of_training_runs(name, pictures, tmp_path):
