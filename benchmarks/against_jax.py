@@ -1,4 +1,4 @@
-"""Our updates beside the same models' in JAX, in turn on the same machine.
+"""Our updates and our whole loop beside the same models' updates in JAX, in turn on one machine.
 
     python -m venv /tmp/jax && /tmp/jax/bin/pip install jax==0.10.0 optax
     python -m benchmarks.against_jax --jax_python=/tmp/jax/bin/python
@@ -23,6 +23,9 @@ from benchmarks.serve import serve
 
 MODELS, HORIZONS = ('lstm', 'transformer'), (20, 100, 500)
 UPDATES = ('model_update', 'policy_update')
+LOOP_HORIZONS = (20, 100)  # beyond them the loop is its updates
+_LOOP_STEPS = 100  # environment steps timed as one
+_PERIODS = {'model_update': 2, 'policy_update': 16}  # environment steps an update (Table 1)
 
 
 def define_flags():
@@ -85,18 +88,43 @@ def _compare(model, horizon, jax_python, repeats):
               for ours, theirs in zip(seconds['ours'], seconds['jax'])]
     row[f'{update}_ratio'] = [
         round(value, 3) for value in (statistics.median(ratios), min(ratios), max(ratios))]
+  if horizon in LOOP_HORIZONS:
+    row |= _loop(seconds['ours'], seconds['jax'])
   return row
+
+
+def _loop(ours, jax):
+  """Environment steps a second: of our whole loop, and of JAX's updates without any loop."""
+  rates = [(1 / our['loop'], 1 / sum(their[name] / period for name, period in _PERIODS.items()))
+           for our, their in zip(ours, jax)]
+  values = {'loop_ours_per_second': [our for our, _ in rates],
+            'loop_jax_updates_per_second': [their for _, their in rates],
+            'loop_ratio': [our / their for our, their in rates]}
+  return {name: [round(value, 3) for value in (statistics.median(v), min(v), max(v))]
+          for name, v in values.items()}
 
 
 def _serve(model, horizon):
   import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
   trainer = speed.make_trainer(model, horizon)
   calls = speed.calls_timed_as_one(horizon)
-  serve(speed.updates(trainer, calls), per_call=calls)
+  functions, per_call = speed.updates(trainer, calls), dict.fromkeys(UPDATES, calls)
+  if horizon in LOOP_HORIZONS:
+    looping = speed.make_trainer(model, horizon)
+    while looping.updates == 0:  # warm-up and compilation
+      looping.iterate()
+
+    def loop():
+      first = looping.env_steps
+      while looping.env_steps < first + _LOOP_STEPS or not looping.is_between_episodes:
+        looping.iterate()
+
+    functions['loop'], per_call['loop'] = loop, _LOOP_STEPS
+  serve(functions, per_call=per_call)
 
 
 def table(rows):
-  """Markdown: median milliseconds of both, and how many times faster ours is."""
+  """Markdown: medians of both, and how many times faster ours is."""
   lines = ['| model | H | update | ours (ms) | JAX (ms) | times faster (lowest - highest) |',
            '|---|---|---|---|---|---|']
   for row in rows:
@@ -106,6 +134,13 @@ def table(rows):
           f'| {row["model"]} | {row["horizon"]} | {update.split("_")[0]} '
           f'| {row[f"{update}_ours_ms"][0]:.3g} | {row[f"{update}_jax_ms"][0]:.3g} '
           f'| {ratio[0]:.2f} ({ratio[1]:.2f} - {ratio[2]:.2f}) |')
+  lines += ['', "| model | H | our loop (steps/s) | JAX's updates alone (steps/s) "
+            '| times faster (lowest - highest) |', '|---|---|---|---|---|']
+  for row in rows:
+    if ratio := row.get('loop_ratio'):
+      lines.append(f'| {row["model"]} | {row["horizon"]} | {row["loop_ours_per_second"][0]:.3g} '
+                   f'| {row["loop_jax_updates_per_second"][0]:.3g} '
+                   f'| {ratio[0]:.2f} ({ratio[1]:.2f} - {ratio[2]:.2f}) |')
   return '\n'.join(lines)
 
 

@@ -26,17 +26,17 @@ def keep_compiled_programs():
   flags = os.environ.get('TF_XLA_FLAGS', '')
   if 'persistent_cache' in flags:
     return
-  root = pathlib.Path(os.environ.get('XDG_CACHE_HOME') or pathlib.Path('~/.cache').expanduser(),
-                      'asm_tf', 'xla')
-  folder = root / _key()
   try:
+    caches = os.environ.get('XDG_CACHE_HOME') or pathlib.Path('~/.cache').expanduser()
+    root = pathlib.Path(caches, 'asm_tf', 'xla')
+    folder = root / _key()
     root.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is run
     _prune(root)
     usable = os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid()
     if not usable or shutil.disk_usage(folder).free < _SPARE_BYTES:
       return
-  except OSError:
+  except (OSError, RuntimeError, importlib.metadata.PackageNotFoundError):  # no home, a nightly
     return
   os.environ['TF_XLA_FLAGS'] = (f'{flags} --tf_xla_persistent_cache_directory={folder} '
                                 '--tf_xla_persistent_cache_device_types=CPU').strip()
@@ -44,8 +44,8 @@ def keep_compiled_programs():
 
 def _key():
   """What a program depends on: TensorFlow, the kind of CPU, threads and flags."""
-  parts = [importlib.metadata.version('tensorflow'), _cpu(), str(os.cpu_count()),
-           str(sorted(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else ''),
+  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+  parts = [importlib.metadata.version('tensorflow'), _cpu(), str(cores),
            *(os.environ.get(name, '') for name in ('XLA_FLAGS', 'TF_NUM_INTRAOP_THREADS'))]
   return hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:16]
 
@@ -67,17 +67,16 @@ def _prune(root):
     try:
       status = path.stat()
       age = now - max(status.st_atime, status.st_mtime)
-      if age < _SECONDS_IN_USE:  # another run may be reading or writing it
-        kept.append((0, status.st_size, None))
-      elif status.st_size == 0 or path.suffix == '.tmp':  # the machine, or the run, was killed
-        path.unlink()
+      is_part = path.suffix == '.tmp'  # it is renamed once it is whole
+      if is_part and age > _SECONDS_IN_USE or not is_part and status.st_size == 0:
+        path.unlink()  # the run, or the machine, was stopped
       else:
         kept.append((age, status.st_size, path))
     except FileNotFoundError:  # another run deletes too
       continue
   total = sum(size for _, size, _ in kept)
-  for _, size, path in sorted(kept, key=lambda item: item[0], reverse=True):
-    if total <= _MOST_BYTES or path is None:
+  for age, size, path in sorted(kept, reverse=True):
+    if total <= _MOST_BYTES or age < _SECONDS_IN_USE:  # another run may be reading it
       return
     path.unlink(missing_ok=True)
     total -= size

@@ -79,7 +79,7 @@ def test_a_cache_that_can_not_be_had_is_done_without(cache, monkeypatch):
 
 def test_what_is_broken_or_long_unused_goes(cache, monkeypatch):
   monkeypatch.setattr(compilation_cache, '_MOST_BYTES', 1000)
-  empty = _old_file(cache / 'a' / 'empty.pb', 0, days=1)
+  empty = _old_file(cache / 'a' / 'empty.pb', 0, days=0)
   part = _old_file(cache / 'a' / 'part.tmp', 10, days=1)
   oldest = _old_file(cache / 'a' / 'oldest.pb', 600, days=3)
   older = _old_file(cache / 'b' / 'older.pb', 600, days=2)
