@@ -9,7 +9,6 @@ the table of the rows that are there. Run it on an otherwise idle machine.
 
 import json
 import pathlib
-import statistics
 import subprocess
 import sys
 
@@ -23,7 +22,6 @@ from benchmarks.serve import serve
 
 MODELS, HORIZONS = ('lstm', 'transformer'), (20, 100, 500)
 UPDATES = ('model_update', 'policy_update')
-LOOP_HORIZONS = (20, 100)  # beyond them the loop is its updates
 _LOOP_STEPS = 100  # environment steps timed as one
 _PERIODS = {'model_update': 2, 'policy_update': 16}  # environment steps an update (Table 1)
 
@@ -81,14 +79,10 @@ def _compare(model, horizon, jax_python, repeats):
          'command': command_line.command('benchmarks.against_jax')}
   for update in UPDATES:
     for name, answers in seconds.items():
-      values = [1e3 * answer[update] for answer in answers]
-      row[f'{update}_{name}_ms'] = [
-          round(value, 3) for value in (statistics.median(values), min(values), max(values))]
-    ratios = [theirs[update] / ours[update]
-              for ours, theirs in zip(seconds['ours'], seconds['jax'])]
-    row[f'{update}_ratio'] = [
-        round(value, 3) for value in (statistics.median(ratios), min(ratios), max(ratios))]
-  if horizon in LOOP_HORIZONS:
+      row[f'{update}_{name}_ms'] = speed.spread([1e3 * answer[update] for answer in answers])
+    row[f'{update}_ratio'] = speed.spread([
+        theirs[update] / ours[update] for ours, theirs in zip(seconds['ours'], seconds['jax'])])
+  if horizon in speed.END_TO_END_STEPS:
     row |= _loop(seconds['ours'], seconds['jax'])
   return row
 
@@ -97,11 +91,9 @@ def _loop(ours, jax):
   """Environment steps a second: of our whole loop, and of JAX's updates without any loop."""
   rates = [(1 / our['loop'], 1 / sum(their[name] / period for name, period in _PERIODS.items()))
            for our, their in zip(ours, jax)]
-  values = {'loop_ours_per_second': [our for our, _ in rates],
-            'loop_jax_updates_per_second': [their for _, their in rates],
-            'loop_ratio': [our / their for our, their in rates]}
-  return {name: [round(value, 3) for value in (statistics.median(v), min(v), max(v))]
-          for name, v in values.items()}
+  return {'loop_ours_per_second': speed.spread([our for our, _ in rates]),
+          'loop_jax_updates_per_second': speed.spread([their for _, their in rates]),
+          'loop_ratio': speed.spread([our / their for our, their in rates])}
 
 
 def _serve(model, horizon):
@@ -109,10 +101,8 @@ def _serve(model, horizon):
   trainer = speed.make_trainer(model, horizon)
   calls = speed.calls_timed_as_one(horizon)
   functions, per_call = speed.updates(trainer, calls), dict.fromkeys(UPDATES, calls)
-  if horizon in LOOP_HORIZONS:
-    looping = speed.make_trainer(model, horizon)
-    while looping.updates == 0:  # warm-up and compilation
-      looping.iterate()
+  if horizon in speed.END_TO_END_STEPS:
+    looping = speed.make_warm_trainer(model, horizon)
 
     def loop():
       first = looping.env_steps

@@ -33,7 +33,7 @@ _BATCH, _POLICY_BATCH = 64, 16  # Table 1
 _MATRIX = 1024
 _LONGEST_NAIVE = {'transformer': 100}  # beyond it the tape takes minutes and gigabytes
 _SAMPLES = 50  # timed as one
-_END_TO_END_STEPS = {20: 2000, 100: 1000}  # environment steps; no end-to-end run elsewhere
+END_TO_END_STEPS = {20: 2000, 100: 1000}  # environment steps; no end-to-end run elsewhere
 
 
 def define_flags():
@@ -104,8 +104,7 @@ def measure(model, horizon, repeats):
                              for name in ('model_update', 'policy_update')},
          'model_gflop': round(_model_update_flop(model, horizon, trainer.agent) / 1e9, 3)}
   for name, values in seconds.items():
-    row[f'{name}_ms'] = [round(1e3 * value, 3) for value in (
-        statistics.median(values), min(values), max(values))]
+    row[f'{name}_ms'] = spread([1e3 * value for value in values])
   product_flop = 2 * _MATRIX**3
   row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
   row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
@@ -159,6 +158,19 @@ def make_trainer(model, horizon):
   command_line.parse_gin([f'gin/myriad_{model}.gin'], [f'HORIZON = {horizon}'])
   make_agent = gin.get_configurable(configurables.make_asm_agent)
   return gin.get_configurable(Trainer)(CancerTreatment(horizon), make_agent, seed=0)
+
+
+def make_warm_trainer(model, horizon):
+  """As `make_trainer`, with the warm-up done and everything compiled."""
+  trainer = make_trainer(model, horizon)
+  while trainer.updates == 0:
+    trainer.iterate()
+  return trainer
+
+
+def spread(values):
+  """[median, lowest, highest]."""
+  return [round(value, 3) for value in (statistics.median(values), min(values), max(values))]
 
 
 def _naive(model, horizon, trainer):
@@ -217,13 +229,11 @@ def _interleave(timed, repeats):
 
 def _end_to_end(model, horizon, row):
   """Environment steps per second of the whole loop, and the share of it spent in updates."""
-  if horizon not in _END_TO_END_STEPS:
+  if horizon not in END_TO_END_STEPS:
     return {}
-  trainer = make_trainer(model, horizon)
-  while trainer.updates == 0:  # warm-up and compilation
-    trainer.iterate()
+  trainer = make_warm_trainer(model, horizon)
   first, updates, began = trainer.env_steps, trainer.updates, time.perf_counter()
-  while trainer.env_steps < first + _END_TO_END_STEPS[horizon]:
+  while trainer.env_steps < first + END_TO_END_STEPS[horizon]:
     trainer.iterate()
   seconds = time.perf_counter() - began
   updates = trainer.updates - updates
