@@ -30,6 +30,7 @@ from asm_tf.errors import UserError
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
 HORIZONS = (20, 100, 500, 2000)
 _BATCH, _POLICY_BATCH = 64, 16  # Table 1
+_MODEL_PERIOD, _POLICY_PERIOD = 2, 16  # environment steps an update
 _MATRIX = 1024
 _LONGEST_NAIVE = {'transformer': 100}  # beyond it the tape takes minutes and gigabytes
 _SAMPLES = 50  # timed as one
@@ -108,7 +109,7 @@ def measure(model, horizon, repeats):
   product_flop = 2 * _MATRIX**3
   row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
   row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
-  return row | _end_to_end(model, horizon, row) | {'versions': versions()}
+  return row | _end_to_end(model, horizon, repeats) | {'versions': versions()}
 
 
 def calls_timed_as_one(horizon):
@@ -227,20 +228,28 @@ def _interleave(timed, repeats):
   return seconds
 
 
-def _end_to_end(model, horizon, row):
-  """Environment steps per second of the whole loop, and the share of it spent in updates."""
+def _end_to_end(model, horizon, repeats):
+  """Environment steps per second of the whole loop, and the share of it that its model and
+  policy updates take by themselves, timed in turn with it."""
   if horizon not in END_TO_END_STEPS:
     return {}
-  trainer = make_warm_trainer(model, horizon)
-  first, updates, began = trainer.env_steps, trainer.updates, time.perf_counter()
-  while trainer.env_steps < first + END_TO_END_STEPS[horizon]:
-    trainer.iterate()
-  seconds = time.perf_counter() - began
-  updates = trainer.updates - updates
-  steps = trainer.env_steps - first
-  idle = (steps * row['episode_ms'][0] / horizon + updates * row['sample_ms'][0]) / 1e3
-  return {'env_steps_per_second': round(steps / seconds, 1),
-          'share_in_updates': round(1 - idle / seconds, 3)}
+  trainer, times = make_warm_trainer(model, horizon), calls_timed_as_one(horizon)
+  episodes = -(-END_TO_END_STEPS[horizon] // (horizon * repeats))
+
+  def loop():
+    for _ in range(episodes):  # an iteration is an episode and all the updates that it calls for
+      trainer.iterate()
+
+  timed = {'loop': loop} | updates(trainer, times)
+  for function in timed.values():
+    function()
+  seconds = _interleave(timed, repeats)
+  loops = [value / (episodes * horizon) for value in seconds['loop']]  # a step
+  turns = zip(seconds['model_update'], seconds['policy_update'], loops)
+  shares = [(of_model / _MODEL_PERIOD + of_policy / _POLICY_PERIOD) / times / step
+            for of_model, of_policy, step in turns]
+  return {'env_steps_per_second': round(1 / statistics.median(loops), 1),
+          'share_in_updates': round(statistics.median(shares), 3)}
 
 
 def _model_update_flop(model, horizon, agent):

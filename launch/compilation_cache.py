@@ -13,6 +13,8 @@ import platform
 import shutil
 import time
 
+from asm_tf.cores import usable_cores
+
 _MOST_BYTES = 2**30
 _SPARE_BYTES = 2**28  # TensorFlow gives up where it can not write a program
 _SECONDS_IN_USE = 3600
@@ -44,9 +46,8 @@ def keep_compiled_programs():
 
 def _key():
   """What a program depends on: TensorFlow, the kind of CPU, threads and flags."""
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-  parts = [importlib.metadata.version('tensorflow'), _cpu(), str(cores),
-           *(os.environ.get(name, '') for name in ('XLA_FLAGS', 'TF_NUM_INTRAOP_THREADS'))]
+  parts = [importlib.metadata.version('tensorflow'), _cpu(), str(usable_cores()),
+           os.environ.get('XLA_FLAGS', '')]
   return hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:16]
 
 

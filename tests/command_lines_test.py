@@ -19,8 +19,8 @@ REPOSITORY = pathlib.Path(__file__).parents[1]
 GIN_FILE = 'gin/myriad_lstm.gin'
 # Small enough for a test, and with all its parts.
 SMALL = ('HORIZON=5', 'NUM_ENV_STEPS=200', 'Trainer.warmup_steps=50', 'Trainer.batch_size=4',
-         'make_asm_agent.jit_compile=False', 'LSTM.hidden_sizes=(4, 4)', 'train.eval_interval=50',
-         'train.checkpoint_interval=100')
+         'make_asm_agent.jit_compile=False', 'make_asm_agent.parts=1', 'LSTM.hidden_sizes=(4,)',
+         'train.eval_interval=50', 'train.checkpoint_interval=100')
 
 
 pytestmark = pytest.mark.usefixtures('fresh_gin')

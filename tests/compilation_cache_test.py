@@ -57,10 +57,10 @@ def test_flags_of_the_user_stay_and_have_the_last_word(cache, monkeypatch):
   assert os.environ['TF_XLA_FLAGS'] == off
 
 
-@pytest.mark.parametrize('name', ['XLA_FLAGS', 'TF_NUM_INTRAOP_THREADS'])
-def test_what_changes_a_program_changes_its_folder(cache, monkeypatch, name):
-  for value in ('', '1', '2'):
-    monkeypatch.setenv(name, value)
+def test_what_changes_a_program_changes_its_folder(cache, monkeypatch):
+  for flags, cores in (('', 1), ('', 2), ('--xla_cpu_enable_fast_math=true', 2), ('', 1)):
+    monkeypatch.setenv('XLA_FLAGS', flags)
+    monkeypatch.setattr(compilation_cache, 'usable_cores', lambda cores=cores: cores)
     monkeypatch.setenv('TF_XLA_FLAGS', '')
     compilation_cache.keep_compiled_programs()
   assert len(list(cache.iterdir())) == 3

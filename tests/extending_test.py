@@ -22,7 +22,8 @@ import tensorflow as tf  # after asm_tf, which chooses Keras 2
 REPOSITORY = pathlib.Path(__file__).parents[1]
 GUIDE = (REPOSITORY / 'docs/extending.md').read_text()
 SMALL = ('HORIZON=6', 'NUM_ENV_STEPS=36', 'Trainer.warmup_steps=12', 'Trainer.batch_size=4',
-         'make_asm_agent.jit_compile=False', 'train.eval_interval=12', 'GRU.units=8')
+         'make_asm_agent.jit_compile=False', 'make_asm_agent.parts=1', 'train.eval_interval=12',
+         'GRU.units=8')
 
 pytestmark = pytest.mark.usefixtures('fresh_gin')
 

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from asm_tf.errors import UserError
+from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import run_cells
 from asm_tf.experiments.statistics import label
 from asm_tf.experiments.theory.analysis import fits
-from launch import figure
+from launch import command_line, figure
 
 REPOSITORY = pathlib.Path(__file__).parents[1]
 CELLS = [{'model': model, 'seed': seed} for seed in range(2) for model in 'ab']
@@ -155,13 +156,26 @@ def test_smoke_of_the_attention(tmp_path):
     pytest.param('sample_efficiency', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
     ('horizons', ['curves', 'profiles', 'systems', 'horizons']),
     pytest.param('learned_reward', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
-    ('decision_transformer', ['curves', 'profiles', 'systems']),
-    ('double_pendulum_policies', ['curves', 'profiles', 'systems'])])
+    pytest.param('decision_transformer', ['curves', 'profiles', 'systems'],
+                 marks=pytest.mark.slow),
+    pytest.param('double_pendulum_policies', ['curves', 'profiles', 'systems'],
+                 marks=pytest.mark.slow)])
 def test_smoke_of_training_runs(name, pictures, tmp_path):
   rows, table = smoke(name, tmp_path)
   assert all(f'| {label(row)} |' in table for row in rows)
   assert all(row['env_steps'][-1] >= row['num_env_steps'] for row in rows)
   assert_pictures(tmp_path, pictures)
+
+
+@pytest.mark.parametrize('preset', figure.PRESETS)
+@pytest.mark.parametrize('name', [
+    path.stem for path in sorted((REPOSITORY / 'gin/figures').glob('*.gin'))
+    if "include 'gin/figures/training.gin'" in path.read_text()])
+def test_every_grid_of_training_runs_can_be_run(name, preset):
+  command_line.parse_gin([f'gin/figures/{name}.gin'])
+  cells = gin.get_configurable('preset_cells')(preset)
+  words = [training_runs.arguments('runs', cell) for cell in cells]
+  assert cells and len(set(map(tuple, words))) == len(cells)
 
 
 def test_the_fits_of_the_theory_find_a_rate_and_an_exponent():

@@ -1,4 +1,4 @@
-"""The layering of DESIGN.md, held by walking the imports."""
+"""The layering of WORKSPACE.md, held by walking the imports."""
 
 import ast
 import pathlib
@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 MODULES = sorted((ROOT / 'asm_tf').rglob('*.py'))
 
 # Lowest first; a layer may use itself and every layer below it.
-ORDER = ('errors', 'systems', 'models', 'policies', 'gradients', 'environments', 'replay',
+ORDER = ('errors', 'cores', 'systems', 'models', 'policies', 'gradients', 'environments', 'replay',
          'agents', 'training', 'experiments', 'configurables')
 # Beside the order: what these may use, and which layers may use these.
 ASIDE = {'plots': ('errors', 'systems'), 'optimal_control': ('errors', 'systems')}

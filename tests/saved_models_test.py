@@ -26,8 +26,8 @@ from tensorflow.python.tools import saved_model_cli  # the command, without a pr
 REPOSITORY = pathlib.Path(__file__).parents[1]
 GUIDE = (REPOSITORY / 'docs/export.md').read_text()
 SMALL = ('NUM_ENV_STEPS=200', 'Trainer.warmup_steps=100', 'Trainer.batch_size=4',
-         'make_asm_agent.jit_compile=False', 'LSTM.hidden_sizes=(8, 8)',
-         'train.eval_interval=200')
+         'make_asm_agent.jit_compile=False', 'make_asm_agent.parts=1',
+         'LSTM.hidden_sizes=(8, 8)', 'train.eval_interval=200')
 
 
 def export(model, reward, path, state_size=N, action_size=M):

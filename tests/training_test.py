@@ -35,8 +35,8 @@ def train(root_dir, resume=False, num_env_steps=300, **changes):
       system=functools.partial(CancerTreatment, process_noise=0.01), horizon=6,
       num_env_steps=num_env_steps,
       make_agent=functools.partial(
-          make_asm_agent, jit_compile=False,
-          world_model=functools.partial(LSTM, embedding_size=4, hidden_sizes=(4, 4)),
+          make_asm_agent, jit_compile=False, parts=1,
+          world_model=functools.partial(LSTM, embedding_size=4, hidden_sizes=(4,)),
           actor=functools.partial(SquashedGaussianActor, hidden_sizes=(8,))),
       make_trainer=functools.partial(Trainer, warmup_steps=50, batch_size=4),
       eval_interval=50, checkpoint_interval=100)

@@ -35,7 +35,7 @@ from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 CORRIDOR = 'asm_tf_test/Corridor-v0'
 H = gymnasium_environments.LIMIT
 small_asm = functools.partial(
-    make_asm_agent, jit_compile=False,
+    make_asm_agent, jit_compile=False, parts=1,
     reward_model=functools.partial(RewardModel, hidden_sizes=(8,)),
     world_model=functools.partial(LSTM, embedding_size=4, hidden_sizes=(4,)),
     actor=functools.partial(SquashedGaussianActor, hidden_sizes=(8,)))

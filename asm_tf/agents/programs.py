@@ -10,11 +10,11 @@ would not fit the cache.
 """
 
 import contextlib
-import os
 
 import tensorflow as tf
 from tensorflow.python.eager import context
 
+from asm_tf.cores import usable_cores
 from asm_tf.errors import UserError
 from asm_tf.models.sequence_model import has_accelerator
 
@@ -123,19 +123,13 @@ def require_shares(strategy, **sizes):
 def default_parts(strategy=None):
   """A part for each core that a replica here may use; one where there is an accelerator.
 
-  TF_NUM_INTRAOP_THREADS, which TensorFlow reads too, sets a limit: several runs that share a
-  machine take turns no better than they share it.
+  TF_NUM_INTRAOP_THREADS sets a limit: several runs that share a machine take turns no better
+  than they share it.
   """
   if has_accelerator():
     return 1
   replicas = 1 if strategy is None else len(strategy.extended.worker_devices)
-  return max(1, _cores() // replicas)
-
-
-def _cores():
-  """See `default_parts`."""
-  cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-  return min(cores, int(os.environ.get('TF_NUM_INTRAOP_THREADS', 0)) or cores)
+  return max(1, usable_cores() // replicas)
 
 
 def _let_idle_threads_sleep():
@@ -151,5 +145,5 @@ def _let_idle_threads_sleep():
   context.context()._config = config  # pylint: disable=protected-access
 
 
-if _cores() <= 2:
+if usable_cores() <= 2:
   _let_idle_threads_sleep()
