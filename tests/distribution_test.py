@@ -43,8 +43,9 @@ def printed(process):
   return json.loads(out.splitlines()[-1])
 
 
-def test_two_devices_learn_what_one_does():
-  names = ['ASM under XLA', 'SAC', 'decision transformer']
+@pytest.mark.parametrize('names', [
+    ['ASM under XLA'], pytest.param(['SAC', 'decision transformer'], marks=pytest.mark.slow)])
+def test_two_devices_learn_what_one_does(names):
   differences = printed(start('mirrored', *names))
   assert list(differences) == names
   assert max(differences.values()) < 1e-5, differences

@@ -154,10 +154,10 @@ def test_smoke_of_the_attention(tmp_path):
 
 @pytest.mark.parametrize('name, pictures', [
     pytest.param('sample_efficiency', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
-    ('horizons', ['curves', 'profiles', 'systems', 'horizons']),
-    pytest.param('learned_reward', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
-    pytest.param('decision_transformer', ['curves', 'profiles', 'systems'],
+    pytest.param('horizons', ['curves', 'profiles', 'systems', 'horizons'],
                  marks=pytest.mark.slow),
+    pytest.param('learned_reward', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
+    ('decision_transformer', ['curves', 'profiles', 'systems']),
     pytest.param('double_pendulum_policies', ['curves', 'profiles', 'systems'],
                  marks=pytest.mark.slow)])
 def test_smoke_of_training_runs(name, pictures, tmp_path):
@@ -172,7 +172,7 @@ def test_smoke_of_training_runs(name, pictures, tmp_path):
     path.stem for path in sorted((REPOSITORY / 'gin/figures').glob('*.gin'))
     if "include 'gin/figures/training.gin'" in path.read_text()])
 def test_every_grid_of_training_runs_can_be_run(name, preset):
-  command_line.parse_gin([f'gin/figures/{name}.gin'])
+  command_line.parse_gin([f'gin/figures/{name}.gin'], [])
   cells = gin.get_configurable('preset_cells')(preset)
   words = [training_runs.arguments('runs', cell) for cell in cells]
   assert cells and len(set(map(tuple, words))) == len(cells)

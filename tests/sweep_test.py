@@ -168,6 +168,7 @@ def test_a_report_is_the_same_twice(swept, tmp_path, capsys):
   assert (tmp_path / 'a' / 'curves.png').read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
   command = [sys.executable, '-m', 'launch.sweep', '--gin_file=gin/sweeps/smoke.gin',
              "--gin_bindings=training_cells.models=('myriad_random_search',)",

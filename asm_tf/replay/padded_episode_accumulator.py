@@ -11,7 +11,7 @@ class PaddedEpisodeAccumulator(tf.Module):
   kept.
   """
 
-  def __init__(self, data_spec, batch_size, length, observers):
+  def __init__(self, data_spec, batch_size, length, observers, once=False):
     """Builds the accumulator.
 
     Args:
@@ -19,10 +19,12 @@ class PaddedEpisodeAccumulator(tf.Module):
       batch_size: of the environment.
       length: rows of the longest episode, H+1.
       observers: functions of an episode batch, a Trajectory [batch_size, length, ...].
+      once: keep the first batch, and take nothing more until `restart`.
     """
     super().__init__(name='padded_episode_accumulator')
     self._length = length
     self._observers = observers
+    self._once = once
     # The row that each copy writes next; none before the first row of an episode has come.
     self._row = tf.Variable(tf.fill([batch_size], length), trainable=False, name='row')
     self._boundary = tf.Variable(tf.zeros([batch_size], tf.int32), trainable=False,
@@ -45,16 +47,21 @@ class PaddedEpisodeAccumulator(tf.Module):
     self._boundary.assign(tf.where(ends, row, self._boundary))
     self._is_complete.assign(self._is_complete | ends)
     self._row.assign(tf.minimum(row + 1, self._length))
-    return tf.cond(tf.reduce_all(self._is_complete), self._hand_on, lambda: tf.constant(False))
+    is_last = tf.reduce_any(ends) & tf.reduce_all(self._is_complete)
+    return tf.cond(is_last, self._hand_on, lambda: tf.constant(False))
 
   def _hand_on(self):
     episodes = self.latest()
     for observe in self._observers:
       observe(episodes)
-    self._is_complete.assign(tf.zeros_like(self._is_complete))
-    # A copy in the middle of a further episode writes again from the start of the next.
-    self._row.assign(tf.fill(self._row.shape, self._length))
+    if not self._once:
+      self.restart()
     return tf.constant(True)
+
+  def restart(self):
+    """Begins a new batch, for each copy at the start of its next episode."""
+    self._is_complete.assign(tf.zeros_like(self._is_complete))
+    self._row.assign(tf.fill(self._row.shape, self._length))
 
   def latest(self):
     """The most recent episodes, a Trajectory [batch_size, length, ...]."""

@@ -1,6 +1,7 @@
 """Evaluation of a policy in an environment of its own."""
 
 import collections
+import functools
 
 import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
@@ -40,7 +41,8 @@ class Evaluator:
     policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = policy.trajectory_spec
     rows, is_fixed = system.horizon + 1, system.has_fixed_length
-    accumulate = EpisodeAccumulator if is_fixed else PaddedEpisodeAccumulator
+    accumulate = (
+        EpisodeAccumulator if is_fixed else functools.partial(PaddedEpisodeAccumulator, once=True))
     self._accumulator = accumulate(spec, episodes, rows, [])
     # Copies whose episodes end early run on, unobserved, until all of them have had time to.
     self._driver = DynamicEpisodeDriver(
@@ -62,5 +64,7 @@ class Evaluator:
 
   def _roll_out(self) -> trajectory.Trajectory:
     self._env.reseed()
+    if self._most_rows is not None:
+      self._accumulator.restart()
     self._driver.run(maximum_iterations=self._most_rows)
     return self._accumulator.latest()
