@@ -286,7 +286,8 @@ def _rows_followed(folder):
     with contextlib.suppress(Exception):  # what a torn one raises depends on the byte
       rows = int(_read(str(index.with_suffix('')))['rows/.ATTRIBUTES/VARIABLE_VALUE'])
       if rows <= there:
-        followed[int(index.stem.removeprefix('ckpt-'))] = rows
+        steps = int(index.stem.split('-')[1])
+        followed[steps] = max(rows, followed.get(steps, 0))
   return followed
 
 

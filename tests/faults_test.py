@@ -167,6 +167,34 @@ def test_a_save_that_is_killed_leaves_the_checkpoints_as_they_were(
   assert not faults.difference(root_dir, whole)
 
 
+class Counting(tf.Module):
+  """As much of a trainer as a checkpoint needs."""
+
+  def __init__(self):
+    super().__init__()
+    self.env = types.SimpleNamespace(checkpoint_items=lambda: {})
+    self.env_steps, self.updates = 60, 5
+
+
+def test_no_checkpoint_is_written_over_another(tmp_path):
+  trainer = Counting()
+  keeper = checkpointer.Checkpointer(trainer, tmp_path, Workers(None))
+  keeper.save(1.0, rows=4)
+  first = faults.saved(tmp_path)
+  keeper.save(2.0, rows=4)  # nothing has happened
+  assert faults.saved(tmp_path) == first
+  for updates, rows in ((9, 4), (9, 5)):  # stopped twice within the updates of an episode
+    trainer.updates = updates
+    keeper.save(3.0, rows)
+  names = ['ckpt-60-9-4', 'ckpt-60-9-5']
+  assert sorted(path.stem for path in tmp_path.glob('*.index')) == names
+  (tmp_path / 'ckpt-60-9-4.index').rename(tmp_path / 'ckpt-60.index')  # as older versions did
+  (tmp_path / 'ckpt-60-9-4.data-00000-of-00001').rename(tmp_path / 'ckpt-60.data-00000-of-00001')
+  assert checkpointer.Checkpointer(trainer, tmp_path, Workers(None)).restore(rows=9) == 3.0
+  (tmp_path / 'ckpt-60-9-5.index').unlink()
+  assert checkpointer.Checkpointer(trainer, tmp_path, Workers(None)).restore(rows=9) == 3.0
+
+
 # Files that are damaged.
 
 
@@ -191,7 +219,7 @@ def test_what_can_be_made_again_is(whole, half, tmp_path):
   root_dir = shutil.copytree(half, tmp_path / 'run')
   for name, content in {
       'run.json': garbage, 'operative_config.gin': emptied, 'checkpoints/checkpoint': garbage,
-      'checkpoints/ckpt-60.data*': cut, 'train/events*': emptied, 'eval/events*': cut}.items():
+      'checkpoints/ckpt-60-*.data*': cut, 'train/events*': emptied, 'eval/events*': cut}.items():
     damage(root_dir / name, content)
   damage(root_dir / 'metrics.jsonl', lambda content: content[:-9])
   train(root_dir)
@@ -214,7 +242,7 @@ def test_rows_that_the_newest_checkpoint_follows_on_are_made_again_from_the_one_
   lines = (root_dir / 'metrics.jsonl').read_bytes().splitlines(keepends=True)
   (root_dir / 'metrics.jsonl').write_bytes(b''.join(lines[:4]) + b'{"env_')
   train(root_dir)
-  assert 'ckpt-60 follows on 6 rows of metrics.jsonl, of which 4 are left' in caplog.text
+  assert 'ckpt-60-15-6 follows on 6 rows of metrics.jsonl, of which 4 are left' in caplog.text
   assert not faults.difference(root_dir, whole)
 
 
@@ -272,7 +300,7 @@ def test_a_world_of_nothing_but_nan_stops_the_run_which_goes_on_when_it_is_mende
     patch.setattr(FaultyTreatment, 'threshold', -float('inf'))
     train(tmp_path / 'run', system=system)
   assert 'not finite (10 episodes' in raised.value.message and '--resume' in raised.value.message
-  assert (tmp_path / 'run/checkpoints/ckpt-60.index').exists()
+  assert list(tmp_path.glob('run/checkpoints/ckpt-60-*.index'))
   monkeypatch.setattr(FaultyTreatment, 'threshold', float('inf'))
   summary = train(tmp_path / 'run', system=system)
   last = json.loads((tmp_path / 'run/metrics.jsonl').read_text().splitlines()[-1])
@@ -349,7 +377,7 @@ def test_a_difference_is_named(whole, tmp_path):
 def test_what_a_resume_did_not_go_on_from_is_lost(whole, half, tmp_path):
   root_dir = shutil.copytree(half, tmp_path / 'run')
   before = faults.Kept(root_dir)
-  damage(root_dir / 'checkpoints/ckpt-60.data*', cut)
+  damage(root_dir / 'checkpoints/ckpt-60-*.data*', cut)
   after = faults.Kept(root_dir)  # of which ckpt-30 is the newest that is whole
   train(root_dir)
   assert not faults.difference(root_dir, whole)  # which does not show it
@@ -358,7 +386,7 @@ def test_what_a_resume_did_not_go_on_from_is_lost(whole, half, tmp_path):
 
 def test_workers_keep_what_all_of_them_have(half, tmp_path):
   one, other = (shutil.copytree(half, tmp_path / name) for name in ('one', 'other'))
-  (other / 'checkpoints/ckpt-60.index').unlink()
+  next(other.glob('checkpoints/ckpt-60-*.index')).unlink()
   alone, together = faults.Kept(one), faults.Kept(one, other)
   damage(one / 'metrics.jsonl', lambda content: b''.join(content.splitlines(keepends=True)[:-1]))
   assert (alone.look(), together.look()) == (1, 0)

@@ -261,13 +261,16 @@ def test_runs_of_other_lengths_are_compared_where_all_of_them_were_evaluated():
   text = report.tables(rows)
   assert 'after 1 environment steps' in text and '| lstm | 0.500 | 0.500 |' in text
   assert '| sac | 0.625 (0.500 to 0.750) |' in text
-  unfinished = row('new', scores=(0.0,)) | {'env_steps': []}
-  assert unfinished not in rows
 
 
 def test_values_that_are_not_finite_are_shown_as_such_and_returns_are_not_mixed():
   rows = [row(scores=(0.0, None)), row('sac')]
   assert '| lstm | not finite |' in report.tables(rows)
+  assert report.pictures(rows).keys() >= {'systems', 'curves'}
+  # A broken run is the worst of all: of four, the least and the best are left out.
+  rows = [row(seed=seed, scores=(score,)) for seed, score in enumerate((0.1, 0.2, 0.3, None))]
+  text = report.tables([*rows, row('sac', scores=(0.15,))])
+  assert '| lstm | not finite | 0.150 (not finite to ' in text and '| sac | 0.150 | 0.150 |' in text
   assert report.pictures(rows).keys() >= {'systems', 'curves'}
   rows = [row(system=system) | {'normalised_score': [None, None]} for system in 'ab']
   assert '| lstm | 1.000 | 1.000 |  |' in report.tables(rows)

@@ -98,7 +98,7 @@ def _draw_systems(rows):
     for x, y in points:
       lines.setdefault(x, []).append(math.nan if y is None else y)
   panels = {
-      system: {model: tuple(zip(*((x, statistics.median(points[x]), min(points[x]), max(points[x]))
+      system: {model: tuple(zip(*((x, np.median(points[x]), np.min(points[x]), np.max(points[x]))
                                   for x in sorted(points)))) for model, points in lines.items()}
       for system, lines in panels.items()}
   against = ({'xlabel': 'environment steps'} if len(horizons) == 1 else
@@ -149,9 +149,9 @@ def _table(rows, horizon):
     aggregate = improvement = ''
     if model in means:
       middle, low, high = (part[-1] for part in means[model])
-      aggregate = f'{middle:.3f}'
+      aggregate = _number(middle)
       if len(matrices[model]) > 1:  # one seed has no spread
-        aggregate += f' ({low:.3f} to {high:.3f})'
+        aggregate += f' ({_number(low)} to {_number(high)})'
       if model != best:
         improvement = '{:.2f}'.format(run_statistics.probability_of_improvement(
             matrices[model][..., 0], matrices[best][..., 0]))
@@ -168,6 +168,10 @@ def _seeds(rows):
 
 def _count(number, noun):
   return f'{number} {noun}{"s" * (number > 1)}'
+
+
+def _number(value):
+  return f'{value:.3f}' if math.isfinite(value) else 'not finite'
 
 
 def _entry(values):

@@ -17,7 +17,8 @@ def score_matrices(rows, value='normalised_score'):
   """{model: scores [seeds, systems, T]} of rows of one horizon.
 
   A model counts with the systems that every model has a run of, with the seeds that it has on
-  all of them, and at the steps at which all of these runs were evaluated.
+  all of them, and at the steps at which all of these runs were evaluated. What
+  is not finite is -inf, worse than any other run.
 
   Args:
     rows: of `training_runs`, of one horizon.
@@ -36,9 +37,10 @@ def score_matrices(rows, value='normalised_score'):
   for model, found in runs.items():
     seeds = sorted(set.intersection(*(set(found[system]) for system in shared))) if shared else []
     if seeds and steps:
-      matrices[model] = np.array(
+      scores = np.array(
           [[[at_step(found[system][seed], step, value) for step in steps] for system in shared]
            for seed in seeds], np.float64)
+      matrices[model] = np.where(np.isnan(scores), -np.inf, scores)
   return matrices, shared, np.array(steps)
 
 
@@ -111,7 +113,7 @@ def _estimates(matrices, measure):
   # Importing rliable takes seconds, and training has no need of it.
   from rliable import library  # pylint: disable=import-outside-toplevel
   found = {}
-  with warnings.catch_warnings():
+  with warnings.catch_warnings(), np.errstate(invalid='ignore'):  # between two -inf
     warnings.simplefilter('ignore', FutureWarning)  # about how rliable hands the state on
     for model, scores in matrices.items():
       points, intervals = library.get_interval_estimates(

@@ -12,7 +12,7 @@ from asm_tf.training.run_folder import write_atomically
 
 _LOG = logging.getLogger('asm_tf')
 _KEPT = 2
-_NONE = -1  # for a step, where there is no checkpoint
+_NONE = (-1, -1, -1)  # the position of no checkpoint
 
 
 class Checkpointer:
@@ -35,24 +35,27 @@ class Checkpointer:
         rows=self._rows)
     self._trainer = trainer
     self._path = pathlib.Path(path)
+    self._newest = None  # the name of what was saved or restored last
 
   def save(self, wall_seconds, rows):
-    """Saves a checkpoint under the current number of environment steps.
+    """Saves a checkpoint named after its environment steps, updates and rows, unless it is there.
 
-    It is written aside and moved to its place when it is whole, so that a kill or a full
-    disk leaves those that are there as they were.
+    It is written aside and moved to its place when it is whole, under a name that is new, so
+    that a kill or a full disk leaves those that are there as they were.
 
     Args:
       wall_seconds: spent so far.
       rows: of metrics.jsonl so far; a resume needs as many, since it cannot make them again.
     """
+    name = f'ckpt-{self._trainer.env_steps}-{self._trainer.updates}-{rows}'
+    if name == self._newest:
+      return
     self._wall_seconds.assign(wall_seconds)
     self._rows.assign(rows)
     draft = self._path / 'draft'
     shutil.rmtree(draft, ignore_errors=True)  # of a save that was killed
     try:
       written = pathlib.Path(self._checkpoint.write(str(draft / 'ckpt')))
-      name = f'ckpt-{self._trainer.env_steps}'
       # The index last: without it the checkpoint is not there.
       for part in sorted(draft.glob(f'{written.name}.*'), key=lambda part: part.suffix == '.index'):
         _sync(part)
@@ -60,6 +63,7 @@ class Checkpointer:
     finally:
       shutil.rmtree(draft, ignore_errors=True)
     self._keep_last(name)
+    self._newest = name
 
   def restore(self, rows):
     """Restores the newest whole checkpoint that all workers have.
@@ -83,13 +87,17 @@ class Checkpointer:
       raise UserError(f'no checkpoint in {self._path} can be gone on from ({problem}): put back '
                       'what is damaged from a copy, or give another --root_dir to start afresh; '
                       'this one is left as it is.')
-    newest = _steps(name) if names else _NONE
-    steps = self._workers.values(newest)
-    common = min(steps)
-    if common != max(steps) and (
-        common == _NONE or newest != common and self._why_not(f'ckpt-{common}', rows)):
-      raise UserError(f'the workers can go on from steps {steps} ({_NONE}: none), and not all from '
-                      f'{common}: copy the folder of one of them over those of the others.')
+    newest = _position(name) if names else _NONE
+    positions = list(zip(*map(self._workers.values, newest)))
+    common = min(positions)
+    if newest != common:  # this worker has to go back to what all of them have
+      name = next((name for name in names if _position(name) == common), None)
+    if common != max(positions) and (
+        common == _NONE or newest != common and (name is None or self._why_not(name, rows))):
+      steps = [position[0] for position in positions]
+      raise UserError(f'the workers can go on from steps {steps} (-1: none), and not all from '
+                      f'{common[0]}: copy the folder of one of them over those of the others.')
+    self._newest = name if names else None
     return float(self._wall_seconds) if names else None
 
   def _why_not(self, name, rows):
@@ -110,7 +118,7 @@ class Checkpointer:
 
     The files themselves are asked, not the list of them, which may be torn too.
     """
-    return sorted((index.stem for index in self._path.glob('ckpt-*.index')), key=_steps,
+    return sorted((index.stem for index in self._path.glob('ckpt-*.index')), key=_position,
                   reverse=True)
 
   def _keep_last(self, newest):
@@ -118,7 +126,7 @@ class Checkpointer:
 
     Later ones were passed over by `restore`, and are about to be made again.
     """
-    before = [name for name in self._names() if _steps(name) < _steps(newest)]
+    before = [name for name in self._names() if _position(name) < _position(newest)]
     kept = [newest, *before][:_KEPT]
     for name in set(self._names()) - set(kept):
       for part in sorted(self._path.glob(f'{name}.*'), reverse=True):  # the index first
@@ -127,9 +135,10 @@ class Checkpointer:
         f'all_model_checkpoint_paths: "{name}"\n' for name in reversed(kept)))
 
 
-def _steps(name):
-  """Environment steps of the checkpoint of that name."""
-  return int(name.removeprefix('ckpt-'))
+def _position(name):
+  """(environment steps, updates, rows) in the name of a checkpoint; older names have steps alone."""
+  steps, updates, rows, *_ = (*map(int, name.split('-')[1:]), 0, 0)
+  return steps, updates, rows
 
 
 def _sync(path):
