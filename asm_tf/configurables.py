@@ -4,6 +4,8 @@ No other module depends on gin, but for the copies of the configuration that run
 folders, experiments and TensorBoard hold.
 """
 
+import inspect
+
 import gin
 
 from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
@@ -58,6 +60,21 @@ EXPERIMENTS = {
     'theory': (theory_sweep, theory_run, theory_analysis),
 }
 
+# What is passed to them by whoever calls, so that a binding would have no effect; and dtype, since
+# TF-Agents' environments and policies here are of float32.
+_GIVEN = {
+    Trainer: ('system', 'make_agent', 'seed', 'strategy'),
+    TransitionReplayBuffer: ('data_spec', 'length', 'capacity', 'seed'),
+    **dict.fromkeys(
+        (make_asm_agent, make_sac_agent, make_decision_transformer_agent,
+         make_sequence_search_agent),
+        ('system', 'time_step_spec', 'action_spec', 'model_period', 'seed', 'strategy')),
+    **dict.fromkeys((*SYSTEMS.values(), GymnasiumSystem), ('horizon', 'dtype')),
+    **dict.fromkeys(
+        (*MODELS, RewardModel, SquashedGaussianActor, ActionSequence, DecisionTransformer),
+        ('normalizer', 'state_size', 'action_size', 'scale', 'dtype')),
+}
+
 train = gin.configurable(_train)
 figure = gin.configurable(_figure)
 run_sweep = gin.configurable(_run_sweep)
@@ -67,9 +84,9 @@ for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
     gin.external_configurable(_function, module=_name)
 for _function in (report.tables, report.pictures):
   gin.external_configurable(_function, module='report')
-for _configurable in (*SYSTEMS.values(), GymnasiumSystem, *MODELS, RewardModel,
-                      SquashedGaussianActor, ActionSequence, DecisionTransformer,
-                      TransitionReplayBuffer, make_asm_agent, make_sac_agent,
-                      make_decision_transformer_agent, make_sequence_search_agent, Trainer,
-                      run_cells, preset_cells):
+for _configurable, _given in _GIVEN.items():
+  _parameters = inspect.signature(_configurable).parameters
+  gin.external_configurable(
+      _configurable, denylist=[name for name in _given if name in _parameters])
+for _configurable in (run_cells, preset_cells):
   gin.external_configurable(_configurable)

@@ -53,10 +53,9 @@ def require_not_negative(**values):
 
 
 def require_sizes(**values):
-  """Raises `UserError` unless every value is a positive whole number or some of them."""
+  """Raises `UserError` unless every value is a list of positive whole numbers."""
   for name, value in values.items():
-    sizes = value if isinstance(value, (list, tuple)) else [value]
-    if not sizes:
-      raise UserError(f'{name} is {value!r}: give at least one size.')
-    for size in sizes:
+    if not isinstance(value, (list, tuple)) or not value:
+      raise UserError(f'{name} is {value!r}: give a list of sizes, such as (64,).')
+    for size in value:
       require_at_least(1, **{name: size})

@@ -225,7 +225,8 @@ def _guarded(main, arguments, names):
           f'{failed}', file=sys.stderr)
     return 1
   except KeyboardInterrupt:
-    _complain('interrupted; what was finished is kept, and the same command goes on.')
+    _complain('interrupted; what was saved is kept: the same command goes on, launch.main with '
+              '--root_dir and --resume.')
     return 130
   except BrokenPipeError:  # the reader, `head` for example, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

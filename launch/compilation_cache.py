@@ -36,6 +36,7 @@ def keep_compiled_programs():
     folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is run
     _prune(root)
     usable = os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid()
+    usable &= not any(map(str.isspace, str(folder)))  # TensorFlow splits its flags there
     if not usable or shutil.disk_usage(folder).free < _SPARE_BYTES:
       return
   except (OSError, RuntimeError, importlib.metadata.PackageNotFoundError):  # no home, a nightly

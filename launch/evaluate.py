@@ -3,6 +3,7 @@
     python -m launch.evaluate --run_dir=runs/myriad_lstm-20261122-120000
 """
 
+import os
 import pathlib
 
 from launch import command_line
@@ -31,9 +32,9 @@ def main():
 def run(run_dir, plot=None, allow_gin_imports=False, episodes=32):
   """Does what the flags of the same names ask for."""
   run_dir = pathlib.Path(run_dir)
-  if not (run_dir / 'config.gin').is_file():
+  if not os.path.isfile(run_dir / 'config.gin'):  # False too where it may not be read
     raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
-  if not (run_dir / 'summary.json').is_file():
+  if not os.path.isfile(run_dir / 'summary.json'):
     raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
                     f'--root_dir={run_dir} --resume, then evaluate it.')
   plot = pathlib.Path(plot or run_dir / 'trajectory.png')

@@ -9,6 +9,7 @@ figures, two processes with the same --out share the cells between them.
 
 import pathlib
 
+from asm_tf.errors import UserError
 from launch import command_line
 
 from absl import flags
@@ -39,7 +40,11 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None, allow_gin_imports=
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.run_folder import json_line
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
-  if 'run_sweep' in str(gin.query_parameter('figure.run_cells')):
+  settings = gin.get_bindings(configurables.figure, resolve_references=False)
+  if not {'cells', 'run_cells', 'table', 'draw'} <= settings.keys():
+    raise UserError(f'--gin_file={gin_files[0]} says nothing of a figure: give a file of '
+                    'gin/figures/.')
+  if 'run_sweep' in str(settings['run_cells']):
     command_line.refuse_bindings_of_runs(gin_bindings)
   rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
       folder=out, preset=preset, command=command_line.command('launch.figure')))

@@ -11,15 +11,16 @@ import pathlib
 from launch import command_line
 
 from absl import flags
+import gin
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, require_at_least
 
 
 def define_flags():
   command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin')
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
-  flags.DEFINE_integer('seed', 0, 'Seed of everything random.', lower_bound=0,
-                       upper_bound=2**32 - 1)
+  flags.DEFINE_integer('seed', None, 'Seed of everything random (default: train.seed, or 0).',
+                       lower_bound=0, upper_bound=2**32 - 1)
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
   flags.DEFINE_bool('profile', False, 'Write a TensorBoard profile of a few iterations.')
@@ -41,7 +42,7 @@ def main():
                   replicas=given.replicas))
 
 
-def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile=False,
+def run(gin_files, gin_bindings=(), root_dir=None, seed=None, resume=False, profile=False,
         allow_gin_imports=False, devices=None):
   """Does what the flags of the same names ask for; returns the exit code."""
   command_line.require_files('gin_file', gin_files)
@@ -51,8 +52,11 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=0, resume=False, profile
   from asm_tf.training.strategies import make_strategy
   from asm_tf.training.train import Stopped
   import tensorflow as tf
-  command_line.parse_gin(
-      gin_files, [*gin_bindings, f'train.seed = {seed}'], allow_gin_imports)
+  command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
+  if seed is None:
+    seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
+  require_at_least(0, seed=seed)
+  gin.parse_config(f'train.seed = {seed}')
   strategy = make_strategy(**(devices or {}))
   if not root_dir and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     raise UserError('workers on several hosts can not agree on a name by the clock: give '

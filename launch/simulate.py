@@ -31,7 +31,7 @@ def define_flags():
   flags.DEFINE_string(
       'actions', 'random', 'FILE.json with a list [H][m] or a dict with "actions"; `random` '
       '(uniform); `optimal` (the stored optimum); or a number in [-1, 1] for all actions.')
-  flags.DEFINE_integer('seed', 0, 'Seed of --actions=random.')
+  flags.DEFINE_integer('seed', 0, 'Seed of --actions=random.', lower_bound=0)
   flags.DEFINE_enum('dtype', 'float64', ['float32', 'float64'], 'Precision.')
   flags.DEFINE_string('out', None, 'JSON file for states, rewards, return and gradient.')
   flags.DEFINE_string(

@@ -35,8 +35,9 @@ def run(gin_files, gin_bindings=(), out=None, address=None, allow_gin_imports=Fa
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.refuse_bindings_of_runs(gin_bindings)
   cells = command_line.with_gin_errors(configurables.training_cells)
+  given = {} if address is None else {'address': address}
   command_line.with_gin_errors(
-      lambda: configurables.run_sweep(folder=out, cells=cells, address=address))
+      lambda: configurables.run_sweep(folder=out, cells=cells, **given))
   launch_report.run(out / 'runs', out)
 
 

@@ -47,6 +47,18 @@ def test_a_run_ends_with_its_result(score, value, result, monkeypatch, tmp_path,
   assert capsys.readouterr().out.startswith(result)
 
 
+@pytest.mark.parametrize('binding, flag, seed', [
+    ((), None, 0), (('train.seed=3',), None, 3), (('train.seed=3',), 5, 5)])
+def test_a_seed_is_the_flags_or_the_configurations(
+    binding, flag, seed, monkeypatch, tmp_path, capsys, fresh_gin):
+  given = {}
+  summary = {'normalised_score': 1.0, 'return': 1.0, 'env_steps': 7, 'wall_seconds': 1.0}
+  monkeypatch.setattr(
+      'asm_tf.configurables.train', lambda **arguments: given.update(arguments) or summary)
+  launch_main.run(['gin/myriad_lstm.gin'], binding, str(tmp_path), flag)
+  assert given['asked']['seed'] == gin.query_parameter('train.seed') == seed
+
+
 def test_train_stop_resume_evaluate(tmp_path):
   root_dir = tmp_path / 'run'
   endless = '--gin_bindings=NUM_ENV_STEPS=1000000'
@@ -104,6 +116,11 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, cause, tmp_path):
     ('Trainer.batch_size=0', 'batch_size is 0'),
     ('Trainer.replay_capacity=3', 'replay_capacity is 3'),
     ('LSTM.hidden_sizes=(64, 0)', 'hidden_sizes is 0'),
+    ('LSTM.hidden_sizes=(64)', 'hidden_sizes is 64'),
+    ('LSTM.dtype="float64"', 'dtype'),
+    ('CancerTreatment.dtype="float64"', 'dtype'),
+    ('make_asm_agent.model_period=4', 'model_period'),
+    ('train.seed=-1', 'seed is -1'),
     ('SquashedGaussianActor.initial_std=-1', 'initial_std is -1'),
     ('SYSTEM="HIVTreatment"', 'SYSTEM=@CancerTreatment'),
     ('no binding at all', 'configuration is not valid'),
@@ -116,7 +133,7 @@ def test_a_bad_binding_names_the_cause(binding, cause, tmp_path):
   assert not root_dir.exists()
 
 
-@pytest.mark.parametrize('root_dir', ['/proc/run', '/dev/null/run'])
+@pytest.mark.parametrize('root_dir', ['/proc/run', '/dev/null/run', f'/tmp/{300 * "x"}'])
 def test_a_folder_that_cannot_be_written_is_named(root_dir):
   with pytest.raises(UserError, match='give a'):
     launch_main.run([GIN_FILE], SMALL, root_dir)

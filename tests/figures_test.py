@@ -116,6 +116,12 @@ def test_bad_input_is_one_line(arguments, message):
   assert done.returncode == 2 and message in done.stderr and 'Traceback' not in done.stderr
 
 
+@pytest.mark.parametrize('file', ['gin/myriad_lstm.gin', 'gin/sweeps/smoke.gin'])
+def test_a_file_that_is_no_figure_is_refused(file, tmp_path):
+  with pytest.raises(UserError, match='says nothing of a figure'):
+    figure.run([file], out=tmp_path)
+
+
 def smoke(name, out):
   """The rows and the table of a figure's smoke preset."""
   figure.run([f'gin/figures/{name}.gin'], preset='smoke', out=out)

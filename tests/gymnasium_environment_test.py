@@ -129,6 +129,7 @@ def test_a_restored_environment_meets_the_same_episodes(tmp_path):
     ({'nan_at': 0}, True, -0.5, 'episode 1, step 0: .* not finite'),
     ({'nan_reward_at': 3}, True, -0.5, 'step 3: .* reward nan'),
     ({'sizes': (3,)}, True, -0.5, '3 numbers instead of the 2'),
+    ({'reward_sizes': (2,)}, True, -0.5, 'gave 2 rewards for a step'),
     ({}, False, 1.0, 'CAN_TERMINATE=True'),
 ])
 def test_an_environment_that_fails_says_so_in_one_line(broken, can_terminate, action, message):
@@ -143,6 +144,16 @@ def test_an_environment_that_fails_says_so_in_one_line(broken, can_terminate, ac
   with pytest.raises(UserError, match=message) as raised, failures_of(env):
     run()
   assert CORRIDOR in raised.value.message and '\n' not in raised.value.message
+
+
+def test_a_reward_may_be_an_array_of_one_number():
+  rewards = []
+  for sizes in ((), (1,)):
+    env = GymnasiumEnvironment(corridor(reward_sizes=sizes), 2, seed=1)
+    env.reset()
+    rewards.append(env.step(tf.zeros([2, 1])).reward)
+  assert rewards[0].shape == [2]
+  np.testing.assert_array_equal(*rewards)
 
 
 def test_another_error_in_the_graph_stays_what_it_is():

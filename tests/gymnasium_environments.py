@@ -15,9 +15,10 @@ class Corridor(gymnasium.Env):
   observation_space = gymnasium.spaces.Box(-np.inf, np.inf, [2, 1], np.float64)
   action_space = gymnasium.spaces.Box(-1.0, 3.0, [1, 1], np.float64)
 
-  def __init__(self, nan_at=None, nan_reward_at=None, nan_in_episode=None, sizes=(2, 1)):
+  def __init__(self, nan_at=None, nan_reward_at=None, nan_in_episode=None, sizes=(2, 1),
+               reward_sizes=()):
     self._nan_at, self._nan_reward_at, self._nan_in_episode = nan_at, nan_reward_at, nan_in_episode
-    self._sizes, self._episode = sizes, 0
+    self._sizes, self._reward_sizes, self._episode = sizes, reward_sizes, 0
 
   def reset(self, *, seed=None, options=None):
     super().reset(seed=seed)
@@ -31,6 +32,7 @@ class Corridor(gymnasium.Env):
     breaks = self._t == self._nan_reward_at or self._episode == self._nan_in_episode
     reward = float('nan') if breaks else 1 + self._x
     self._x += 0.3 * u
+    reward = np.full(self._reward_sizes, reward)
     return self._observation(u), reward, bool(abs(self._x) > 1), False, {}
 
   def _observation(self, u):

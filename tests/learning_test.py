@@ -21,9 +21,10 @@ def train(root_dir, *bindings):
 
 
 def test_no_stored_result_beats_the_optimum():
-  for path in (REPOSITORY / 'docs' / 'results').glob('myriad_*.jsonl'):
-    for line in path.read_text().splitlines():
-      assert json.loads(line)['score'] <= 1 + 1e-5, (path, line)
+  scores = [score for path in (REPOSITORY / 'docs/results').rglob('*.jsonl')
+            for line in path.read_text().splitlines()
+            for score in json.loads(line).get('normalised_score', []) if score is not None]
+  assert len(scores) > 1000 and max(scores) <= 1 + 1e-5
 
 
 @pytest.mark.slow

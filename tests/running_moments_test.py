@@ -30,6 +30,13 @@ def test_equal_the_moments_of_all_data(batches):
   np.testing.assert_allclose(moments.std, expected, rtol=1e-10)
 
 
+def test_a_small_spread_counts_and_rounding_does_not():
+  data = np.random.default_rng(0).normal(size=(100, 3)) * 1e-9 + np.array([0, 1e-8, 0])
+  np.testing.assert_allclose(moments_of([data], tf.float32).std, data.std(0), rtol=1e-4)
+  constant = moments_of([np.full([100, 3], [0.0, 1e-8, 12345.678])] * 3, tf.float32)
+  np.testing.assert_array_equal(constant.std, np.ones(3))
+
+
 def test_are_zero_and_one_before_the_first_update():
   moments = RunningMoments(3)
   np.testing.assert_array_equal(moments.mean, np.zeros(3))

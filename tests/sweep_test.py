@@ -83,10 +83,31 @@ def test_a_sweep_of_somebody_else_smuggles_no_import_into_its_runs():
     ({'horizons': 50}, 'horizons is 50'), ({'systems': 'Harvest'}, "systems is 'Harvest'"),
     ({'variations': {'a': 1}}, 'a is 1'), ({'horizons': [0]}, 'horizons is 0'),
     ({'systems': ['Harvset']}, "no system 'Harvset'"), ({'num_seeds': 0}, 'num_seeds'),
+    ({'variations': {'train.seed': [1]}}, 'num_seeds'),
     ({'models': ['lstm']}, 'gin/lstm.gin does not exist'), ({'seeds': 3}, 'preset has seeds')])
 def test_a_grid_that_cannot_be_run_is_refused(change, message):
   with pytest.raises(UserError, match=message):
     preset_cells('quick', smoke={}, quick=GRID | change, paper={})
+
+
+def test_a_run_with_many_bindings_has_a_folder_of_its_own(tmp_path):
+  cells = training_cells(**GRID, variations={
+      f'SomeModel.a_parameter_of_a_long_name_{i}': [1, 2] for i in range(7)})
+  folders = {training_runs.folder_of(tmp_path, cell) for cell in cells}
+  assert len(folders) == len(cells) == 2 ** 7
+  for folder in folders:
+    folder.with_name(f'{folder.name}.log').write_text('')
+
+
+def test_a_run_whose_summary_is_damaged_is_not_finished(tmp_path):
+  cell, = training_cells(**GRID)
+  summary = training_runs.folder_of(tmp_path, cell) / 'summary.json'
+  assert not training_runs.is_finished(tmp_path, cell)
+  summary.parent.mkdir()
+  for text, finished in (('{"env_steps": 59}', False), ('{"env_', False),
+                         ('{"env_steps": 60}', True)):
+    summary.write_text(text)
+    assert training_runs.is_finished(tmp_path, cell) == finished
 
 
 # Sweeps: real runs, of a baseline that has nothing to compile.

@@ -160,6 +160,14 @@ def test_the_prediction_loss_is_the_mean_over_the_steps_taken(octaves_alike, epi
   assert loss.numpy() == pytest.approx(squares / count, rel=1e-5)
 
 
+def test_the_agents_loss_does_not_see_what_pads_an_episode(episodes):
+  agent = Trainer(corridor(), quick_asm, seed=0).agent
+  agent.observe(episodes)
+  one, other = (float(agent.loss(batch).loss) for batch in (episodes, spoiled(episodes)))
+  agent.train(episodes)
+  assert one == other == pytest.approx(float(agent.losses()['model_loss']), rel=1e-6)
+
+
 @pytest.mark.parametrize('parts', [1, 2])
 def test_an_update_does_not_see_what_pads_an_episode(parts, episodes):
   """The same weights after an update on padding of two kinds, also in parts of the batch."""

@@ -188,8 +188,10 @@ class AsmAgent(tf_agent.TFAgent):
     return steps // self._policy_period > (steps - self._model_period) // self._policy_period
 
   def _loss(self, experience, weights=None, training=False):
+    steps = () if self._has_fixed_length else (episode_steps.steps_taken(experience),)
     loss = self._model_loss(
-        experience.observation[..., :-1], experience.action[:, :-1], weights, training)
+        experience.observation[..., :-1], experience.action[:, :-1],
+        *(self._model_weights(weights, *steps) or (None,)), training)
     return tf_agent.LossInfo(loss, ())
 
   def _model_loss(self, states, actions, weights, training):

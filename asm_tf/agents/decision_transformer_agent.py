@@ -167,6 +167,9 @@ def make_decision_transformer_agent(
     raise UserError(f'a return-conditioned agent needs a known optimum, and {system.name} has '
                     'none: train another, such as gin/gymnasium_pendulum.gin.')
   reference = scores.reference_for(system)
+  if reference is None and scores.reference(system.name, system.horizon):
+    raise UserError(f'a return-conditioned agent needs an optimum, and the one of {system.name} is '
+                    'known for its default parameters alone: leave them, noise too.')
   if reference is None:
     raise UserError(
         f'a return-conditioned agent needs the optimum of {system.name} at H = {system.horizon}: '

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 
 def apply_if_finite(optimizer, gradients, variables, clip_norm=None, strategy=None):
-  """Applies the gradients unless one is not finite.
+  """Applies the gradients unless their global norm is not finite (float32: above 1.8e19).
 
   Clipping by the global norm alone would turn an infinite gradient into NaN.
 

@@ -104,6 +104,9 @@ class GymnasiumCopies(py_environment.PyEnvironment):
         self._system.native_action(action))
     self._t[i] += 1
     self._ended[i] = ended = terminated or truncated or self._t[i] == self._system.horizon
+    if np.size(reward) != 1:
+      self._fail(i, f'gave {np.size(reward)} rewards for a step: mend the environment')
+    reward = float(np.reshape(reward, []))
     if not np.isfinite(reward):
       self._fail(i, f'gave the reward {reward}: mend the environment')
     if ended and self._system.has_fixed_length and self._t[i] < self._system.horizon:

@@ -87,11 +87,11 @@ def _train(runs, cells, cpus, gpus, retries, address):
   """Yields each cell as it ends, with None or the last line of what went wrong."""
   ray = _start_ray(address)
   try:
-    there = ray.cluster_resources()
-    for name, asked in (('CPU', cpus), ('GPU', gpus)):
-      if asked > there.get(name, 0):  # Ray would wait for ever
-        raise UserError(f'a run asks for {asked:g} {name}s and Ray has {there.get(name, 0):g}: '
-                        f'lower run_sweep.{name.lower()}s_per_run.')
+    hosts = [node['Resources'] for node in ray.nodes() if node['Alive']]
+    if not any(cpus <= host.get('CPU', 0) and gpus <= host.get('GPU', 0) for host in hosts):
+      there = ', '.join(f'{host.get("CPU", 0):g} and {host.get("GPU", 0):g}' for host in hosts)
+      raise UserError(f'a run asks for {cpus:g} CPUs and {gpus:g} GPUs on one host, and Ray has '
+                      f'{there}: lower run_sweep.cpus_per_run or gpus_per_run.')  # it would wait
     task = ray.remote(_task()).options(
         num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
     environment = {'TF_NUM_INTRAOP_THREADS': str(cpus), 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}

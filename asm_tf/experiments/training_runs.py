@@ -13,6 +13,7 @@ Its run folder is named after all of it but num_env_steps: a longer run is the s
 trained on, and a shorter one a part of it.
 """
 
+import hashlib
 import inspect
 import itertools
 import json
@@ -32,6 +33,7 @@ _MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_S
 # line, no binding can be read as gin's `import`, which would run code.
 _NAME, _REFERENCE = r'[\w./]+', r'[@%][\w./]+(\(\))?'
 _BINDING = rf'{_NAME}=\S*[^\s\\]'
+_LONGEST_NAME = 200  # bytes; file systems take 255, and .log comes after it
 
 
 def training_cells(models, systems, horizons, num_env_steps, num_seeds, variations=None):
@@ -58,6 +60,9 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
     if not isinstance(name, str) or not re.fullmatch(_NAME, name):
       raise UserError(f'{name!r} is not the name of a gin binding: vary one such as '
                       'LEARNING_RATE or Trainer.batch_size.')
+    if name in ('train.seed', *_MACROS.values()):
+      raise UserError(f'{name!r} is not varied but given: by num_seeds, systems, horizons and '
+                      'num_env_steps.')
   for horizon in horizons:
     require_at_least(1, horizons=horizon)
   for system in systems:
@@ -114,7 +119,11 @@ def folder_of(root, cell):
   """The run folder of a cell below `root`."""
   parts = [cell['model'], cell['system'], cell['horizon'],
            *cell['variation'].split(), cell['seed']]
-  return pathlib.Path(root) / '-'.join(map(str, parts)).replace('/', '.')
+  name = '-'.join(map(str, parts)).replace('/', '.')
+  if len(name.encode()) > _LONGEST_NAME:
+    digest = hashlib.sha256(name.encode()).hexdigest()[:12]
+    name = name.encode()[:_LONGEST_NAME - 13].decode(errors='ignore') + f'-{digest}'
+  return pathlib.Path(root) / name
 
 
 def arguments(root, cell):
@@ -143,10 +152,11 @@ def gin_file(name):
 
 def is_finished(root, cell):
   """Whether the run has been trained as far as the cell asks, or further."""
-  folder = folder_of(root, cell)
-  if not (folder / 'summary.json').exists():
+  try:
+    summary = json.loads((folder_of(root, cell) / 'summary.json').read_text())
+  except (OSError, ValueError):  # there is none, or it is damaged and made again
     return False
-  return json.loads((folder / 'summary.json').read_text())['env_steps'] >= cell['num_env_steps']
+  return summary['env_steps'] >= cell['num_env_steps']
 
 
 def row_of_cell(root, cell):

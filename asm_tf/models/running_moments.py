@@ -40,6 +40,6 @@ class RunningMoments(tf.Module):
   def std(self):
     """[size]; 1 where nothing has varied yet."""
     variance = tf.math.divide_no_nan(self._squares, self._count)
-    varies = variance > 1e-12 * (1 + self._mean**2)
+    varies = variance > 1e-12 * (1e-12 + self._mean**2)  # beyond rounding
     return tf.where(varies, tf.sqrt(tf.where(varies, variance, tf.ones_like(variance))),
                     tf.ones_like(variance))

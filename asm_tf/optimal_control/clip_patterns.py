@@ -137,7 +137,8 @@ def search(system):
   """The best pattern: smooth until t = k, then a clip every other step; then its neighbours.
 
   Returns:
-    (value, actions [H, 1]) of the best plan; its roll-out may be a little lower.
+    (value, actions [H, 1]) of the best plan, whose roll-out may be a little lower; None where
+    the solver fails for every pattern.
   """
   patterns = ClipPatterns(system)
   known = {}
@@ -155,6 +156,8 @@ def search(system):
     if value(candidate) <= value(best) + 1e-9:
       break
     best = candidate
+  if not np.isfinite(value(best)):
+    return None
   return value(best), 2 * known[best][1][:, None] - 1
 
 

@@ -58,7 +58,10 @@ def solve(system, warm_start=None, starts=RANDOM_STARTS, seed=0):
   optimum = _many_starts(system, warm_start, starts, seed)
   if not isinstance(system, HIVTreatment) or not clip_patterns.is_needed(system):
     return optimum
-  _, plan = clip_patterns.search(system)
+  found = clip_patterns.search(system)
+  if found is None:
+    return optimum
+  _, plan = found
   candidates = [plan, ascend(make_objective(system), plan)]
   value, actions = max(((rolled_out_return(system, a), a) for a in candidates),
                        key=lambda pair: pair[0])

@@ -136,7 +136,7 @@ class Checkpointer:
 
 
 def _position(name):
-  """(environment steps, updates, rows) in the name of a checkpoint; older names have steps alone."""
+  """(environment steps, updates, rows) in a checkpoint's name; older names have steps alone."""
   steps, updates, rows, *_ = (*map(int, name.split('-')[1:]), 0, 0)
   return steps, updates, rows
 

@@ -49,12 +49,19 @@ class RunFolder:
 
     Raises:
       UserError: if the folder holds a run that this one would overwrite or is not
-        the continuation of, or something else.
+        the continuation of, or something else, or cannot be read.
     """
     self.path, self.num_rows = Path(root_dir), 0
     self._lock = None
     self._config = self.path / 'config.gin'
     self._metrics = self.path / 'metrics.jsonl'
+    try:
+      self._require_place_for(resume)
+    except OSError as error:
+      raise UserError(f'{error.filename or self.path} cannot be read ({error.strerror}): give '
+                      'another --root_dir.') from error
+
+  def _require_place_for(self, resume):
     if self._config.exists():
       if not resume:
         raise UserError(f'{self.path} already holds a run: give another --root_dir, '

@@ -40,7 +40,7 @@ class Trainer(tf.Module):
       model_period: environment steps a `train` call of the agent, exact on average
         (the paper's dynamics replay ratio 2).
       batch_size: items of the replay a `train` call: trajectories or transitions.
-      replay_capacity: environment steps kept.
+      replay_capacity: environment steps kept; where they are kept as transitions, (H+1)/H of them.
       make_replay: class of replay buffer, filled with whole episodes.
       strategy: tf.distribute strategy among whose replicas the batches are shared, or
         None. Workers of several hosts collect the same episodes, each for itself.

@@ -10,7 +10,7 @@ from asm_tf.plots.style import COLOURS, MARKERS, REFERENCE, new_figure
 def table(rows):
   """A Markdown table: mean and, in brackets, median norm of d s_H / d a_0."""
   def entry(found):
-    median = np.median([row['log10_median_norm'] for row in found])
+    median = np.median(np.array([row['log10_median_norm'] for row in found], np.float64))
     return f'{10 ** _log10_mean_norm(found):.3g} ({10 ** median:.3g})'
 
   return markdown_table(rows, lambda horizon: f'H = {horizon}', entry)

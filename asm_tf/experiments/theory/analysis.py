@@ -53,5 +53,6 @@ def _logs(rows, model):
   """The horizons [K] of a model and log |grad J|, [seeds, K]."""
   found = [row for row in rows if row['model'] == model]
   horizons = sorted({row['horizon'] for row in found})
-  return horizons, np.array([[row['log_gradient_norm'] for row in found
-                              if row['horizon'] == horizon] for horizon in horizons]).T
+  logs = [[row['log_gradient_norm'] for row in found if row['horizon'] == horizon]
+          for horizon in horizons]
+  return horizons, np.array(logs, np.float64).T  # what is not finite, null in the rows, is NaN
