@@ -7,6 +7,7 @@ Two processes wait for each other: whatever slows the machine slows both. --rows
 the table of the rows that are there. Run it on an otherwise idle machine.
 """
 
+import importlib.metadata
 import json
 import pathlib
 import subprocess
@@ -23,7 +24,6 @@ from benchmarks.serve import serve
 MODELS, HORIZONS = ('lstm', 'transformer'), (20, 100, 500)
 UPDATES = ('model_update', 'policy_update')
 _LOOP_STEPS = 100  # environment steps timed as one
-_PERIODS = {'model_update': 2, 'policy_update': 16}  # environment steps an update (Table 1)
 
 
 def define_flags():
@@ -42,6 +42,7 @@ def main():
     model, horizon = given.serve.split(',')
     _serve(model, int(horizon))
     return
+  speed.require_cells(given.models, given.horizons, MODELS)
   rows = {(row['model'], row['horizon']): row for row in speed.read_rows(out)}
   if not given.rows:
     command_line.require_writable('out', out)
@@ -75,8 +76,12 @@ def _compare(model, horizon, jax_python, repeats):
   for process in processes.values():
     process.stdin.close()
     process.wait()
+  of_jax = subprocess.run([jax_python, '-c', 'import jax; print(jax.__version__)'], text=True,
+                          check=True, stdout=subprocess.PIPE).stdout.strip()
   row = {'model': model, 'horizon': horizon,
-         'command': command_line.command('benchmarks.against_jax')}
+         'command': command_line.command('benchmarks.against_jax'),
+         'versions': {'tensorflow': importlib.metadata.version('tensorflow'), 'jax': of_jax},
+         **speed.origin()}
   for update in UPDATES:
     for name, answers in seconds.items():
       row[f'{update}_{name}_ms'] = speed.spread([1e3 * answer[update] for answer in answers])
@@ -89,8 +94,9 @@ def _compare(model, horizon, jax_python, repeats):
 
 def _loop(ours, jax):
   """Environment steps a second: of our whole loop, and of JAX's updates without any loop."""
-  rates = [(1 / our['loop'], 1 / sum(their[name] / period for name, period in _PERIODS.items()))
-           for our, their in zip(ours, jax)]
+  of_jax = [1 / sum(their[name] / period for name, period in speed.PERIODS.items())
+            for their in jax]
+  rates = [(1 / our['loop'], their) for our, their in zip(ours, of_jax)]
   return {'loop_ours_per_second': speed.spread([our for our, _ in rates]),
           'loop_jax_updates_per_second': speed.spread([their for _, their in rates]),
           'loop_ratio': speed.spread([our / their for our, their in rates])}

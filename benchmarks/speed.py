@@ -10,9 +10,11 @@ the sequential roll-out (same model, XLA) for the policy update. --rows prints t
 of rows that are there. Run it on an otherwise idle machine.
 """
 
+import datetime
 import json
 import os
 import pathlib
+import re
 import resource
 import shlex
 import statistics
@@ -30,7 +32,7 @@ from asm_tf.errors import UserError
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
 HORIZONS = (20, 100, 500, 2000)
 _BATCH, _POLICY_BATCH = 64, 16  # Table 1
-_MODEL_PERIOD, _POLICY_PERIOD = 2, 16  # environment steps an update
+PERIODS = {'model_update': 2, 'policy_update': 16}  # environment steps an update, likewise
 _MATRIX = 1024
 _LONGEST_NAIVE = {'transformer': 100}  # beyond it the tape takes minutes and gigabytes
 _SAMPLES = 50  # timed as one
@@ -52,9 +54,7 @@ def main():
     model, horizon = given.cell.split(',')
     print(json.dumps(measure(model, int(horizon), given.repeats)))
     return
-  for model in given.models:
-    if model not in MODELS:
-      raise UserError(f'--models has {model!r}: give some of {", ".join(MODELS)}.')
+  require_cells(given.models, given.horizons, MODELS)
   rows = {_key(row): row for row in read_rows(out)}
   if not given.rows:
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -65,6 +65,16 @@ def main():
       text = ''.join(json.dumps(rows[key]) + '\n' for key in sorted(rows, key=_order))
       command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
   print(table(sorted(rows.values(), key=lambda row: _order(_key(row)))))
+
+
+def require_cells(models, horizons, there):
+  """Raises `UserError` for a model that is not `there`, and what is no horizon."""
+  for model in models:
+    if model not in there:
+      raise UserError(f'--models has {model!r}: give some of {", ".join(there)}.')
+  for horizon in horizons:
+    if not horizon.isdecimal() or int(horizon) < 2:
+      raise UserError(f'--horizons has {horizon!r}: give whole numbers, at least 2.')
 
 
 def _run(cell, repeats):
@@ -109,7 +119,7 @@ def measure(model, horizon, repeats):
   product_flop = 2 * _MATRIX**3
   row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
   row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
-  return row | _end_to_end(model, horizon, repeats) | {'versions': versions()}
+  return row | _end_to_end(model, horizon, repeats) | {'versions': versions()} | origin()
 
 
 def calls_timed_as_one(horizon):
@@ -134,6 +144,14 @@ def updates(trainer, times):
 
   return {'model_update': _often(update_model, times),
           'policy_update': _often(update_policy, times)}
+
+
+def origin():
+  """The day, and the kind of CPU, of a row."""
+  cpus = pathlib.Path('/proc/cpuinfo').read_text()
+  names = re.findall(r'^model name\s*: (.*)$', cpus, re.MULTILINE)[:1]
+  vectors = re.findall(r'avx512f|avx2', cpus)[-1:]
+  return {'cpu': ' '.join(names + vectors), 'date': datetime.date.today().isoformat()}
 
 
 def _often(function, times):
@@ -245,9 +263,9 @@ def _end_to_end(model, horizon, repeats):
     function()
   seconds = _interleave(timed, repeats)
   loops = [value / (episodes * horizon) for value in seconds['loop']]  # a step
-  turns = zip(seconds['model_update'], seconds['policy_update'], loops)
-  shares = [(of_model / _MODEL_PERIOD + of_policy / _POLICY_PERIOD) / times / step
-            for of_model, of_policy, step in turns]
+  in_updates = [sum(seconds[name][i] / times / period for name, period in PERIODS.items())
+                for i in range(repeats)]
+  shares = [part / whole for part, whole in zip(in_updates, loops)]
   return {'env_steps_per_second': round(1 / statistics.median(loops), 1),
           'share_in_updates': round(statistics.median(shares), 3)}
 

@@ -98,16 +98,21 @@ def require_files(flag, files):
       raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
 
 
-def _refuse_imports(file):
-  """Raises `UserError` if a file from elsewhere, or one that it includes, imports a module."""
+def _refuse_imports(file, above=()):
+  """Raises `UserError` if a file from elsewhere, or one that it includes, imports a module.
+
+  Or if it includes itself; `above` are the files that include it.
+  """
   paths = [pathlib.Path(folder) / file for folder in ('.', REPOSITORY)]
   path = next((path.resolve() for path in paths if path.is_file()), None)
   if path is None:
     return  # gin says so itself
+  if path in above:
+    raise UserError(f'{path} includes itself, by way of {above[-1]}: take one include out.')
   with path.open() as lines:
     for statement in config_parser.ConfigParser(lines, _Names()):
       if isinstance(statement, config_parser.IncludeStatement):
-        _refuse_imports(statement.filename)
+        _refuse_imports(statement.filename, (*above, path))
       is_import = isinstance(statement, config_parser.ImportStatement)
       if is_import and not path.is_relative_to(REPOSITORY / 'gin'):
         raise UserError(f'{path} imports {statement.module}, which runs its code: read it, then '

@@ -205,6 +205,14 @@ def test_an_include_is_looked_for_on_the_disk_alone(tmp_path, monkeypatch, fresh
     command_line.parse_gin(['study/a.gin'], [])
 
 
+def test_a_file_that_includes_itself_is_refused(tmp_path, fresh_gin):
+  one, other = tmp_path / 'one.gin', tmp_path / 'other.gin'
+  one.write_text(f"include '{other}'\n")
+  other.write_text(f"include 'gin/models/lstm.gin'\ninclude '{one}'\n")
+  with pytest.raises(UserError, match='one.gin includes itself, by way of .*other.gin'):
+    command_line.parse_gin([str(one)], [])
+
+
 def test_a_binding_that_imports_what_is_not_there_is_one_line(fresh_gin):
   from asm_tf import configurables  # pylint: disable=import-outside-toplevel,unused-import
   with pytest.raises(UserError, match='--gin_bindings imports what Python does not find'):

@@ -126,6 +126,7 @@ def test_windows_hold_the_returns_that_were_reached():
     np.testing.assert_array_equal(actions[row], episodes.action[row, part])
 
 
+@pytest.mark.slow
 def test_the_temperature_pushes_the_entropy_to_its_target():
   for target, sign in ((-50.0, -1), (50.0, 1)):
     trained = trainer()

@@ -135,8 +135,8 @@ def assert_pictures(out, names):
 
 
 @pytest.mark.parametrize('name, column', [
-    ('gradient_accuracy', 'cosine'), ('double_pendulum', 'log10_mean_norm'),
-    ('one_bounce', 'rms_error'), ('theory', 'log_gradient_norm')])
+    ('gradient_accuracy', 'cosine'), ('one_bounce', 'rms_error'), ('theory', 'log_gradient_norm'),
+    pytest.param('double_pendulum', 'log10_mean_norm', marks=pytest.mark.slow)])
 def test_smoke(name, column, tmp_path, capsys):
   rows, table = smoke(name, tmp_path)
   assert table in capsys.readouterr().out
@@ -158,14 +158,13 @@ def test_smoke_of_the_attention(tmp_path):
   assert_pictures(tmp_path, ['figure'])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name, pictures', [
-    pytest.param('sample_efficiency', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
-    pytest.param('horizons', ['curves', 'profiles', 'systems', 'horizons'],
-                 marks=pytest.mark.slow),
-    pytest.param('learned_reward', ['curves', 'profiles', 'systems'], marks=pytest.mark.slow),
+    ('sample_efficiency', ['curves', 'profiles', 'systems']),
+    ('horizons', ['curves', 'profiles', 'systems', 'horizons']),
+    ('learned_reward', ['curves', 'profiles', 'systems']),
     ('decision_transformer', ['curves', 'profiles', 'systems']),
-    pytest.param('double_pendulum_policies', ['curves', 'profiles', 'systems'],
-                 marks=pytest.mark.slow)])
+    ('double_pendulum_policies', ['curves', 'profiles', 'systems'])])
 def test_smoke_of_training_runs(name, pictures, tmp_path):
   rows, table = smoke(name, tmp_path)
   assert all(f'| {label(row)} |' in table for row in rows)

@@ -203,7 +203,9 @@ def test_saved_weights_give_the_same_predictions(make, tmp_path):
   np.testing.assert_array_equal(fresh(*inputs()), model(*inputs()))
 
 
-@pytest.mark.parametrize('name', MODELS)
+@pytest.mark.parametrize('name', [
+    name if name in ('LSTM', 'Transformer', 'Markov') else pytest.param(name, marks=pytest.mark.slow)
+    for name in MODELS])
 def test_overfits_eight_sequences(name):
   """By the loss that training has: the states of a system that has no pattern to learn."""
   model = build(MODELS[name], width=24)

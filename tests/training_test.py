@@ -80,7 +80,7 @@ def test_a_run_leaves_its_folder(whole_run):
   names = {path.name for path in root_dir.iterdir()}
   assert names == {'config.gin', 'run.json', 'operative_config.gin', 'metrics.jsonl',
                    'summary.json', 'train', 'eval', 'checkpoints', 'policy',
-                   'world_model'}
+                   'world_model', 'lock'}
   written = rows(root_dir)
   assert [row['env_steps'] for row in written] == [0, 54, 102, 150, 204, 252, 300]
   # 54 steps of warm-up, then one update every 2 steps.
@@ -122,9 +122,9 @@ def _kill_at(monkeypatch, cls, name, number, before=lambda _: None):
 
 
 @pytest.mark.parametrize('kill, number', [
-    (kill_at_iteration, 4),   # in the warm-up, before there is a checkpoint
-    (kill_after_row, 4),      # the row is written, the state after it is not
-    (tear_checkpoint, 2),     # inside the write of the second checkpoint
+    pytest.param(kill_at_iteration, 4, marks=pytest.mark.slow),  # before there is a checkpoint
+    (kill_after_row, 4),  # the row is written, the state after it is not
+    pytest.param(tear_checkpoint, 2, marks=pytest.mark.slow),  # inside its second write
 ])
 def test_a_killed_run_resumes_to_the_same_end(
     kill, number, whole_run, tmp_path, monkeypatch, capsys):

@@ -139,8 +139,8 @@ def _task():
   def train(command, folder, directory, environment):
     import ctypes, fcntl, os, signal, subprocess  # pylint: disable=all
     # A killed sweep takes its runs along, which save; the next one waits until they have.
-    if os.path.isdir(folder):
-      lock = os.open(folder, os.O_RDONLY)
+    if os.path.isfile(folder + '/lock'):
+      lock = os.open(folder + '/lock', os.O_RDWR)
       fcntl.flock(lock, fcntl.LOCK_EX)
       os.close(lock)
     end_with_parent = lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG

@@ -9,6 +9,7 @@
     checkpoints/            what a resume goes on from
     policy/                 the evaluation policy as a SavedModel
     world_model/            the world model, where there is one, as a SavedModel
+    lock                    held by the process that trains
 """
 
 import contextlib
@@ -30,6 +31,8 @@ from asm_tf.training import failed_writes
 
 # What a resume may change: how long to train.
 _EXTENDABLE = ('NUM_ENV_STEPS', 'train.num_env_steps')
+# What a start that was killed may have left.
+_HARMLESS = {'lock', 'config.gin.tmp'}
 
 
 class RunFolder:
@@ -69,7 +72,7 @@ class RunFolder:
       self._check_same_run()
     elif self.path.exists() and not self.path.is_dir():
       raise UserError(f'{self.path} is a file: give another --root_dir.')
-    elif self.path.exists() and {path.name for path in self.path.iterdir()} - {'config.gin.tmp'}:
+    elif self.path.exists() and {path.name for path in self.path.iterdir()} - _HARMLESS:
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
 
   def open(self, asked=None):
@@ -83,7 +86,8 @@ class RunFolder:
     """
     try:
       self.path.mkdir(parents=True, exist_ok=True)
-      self._lock = os.open(self.path, os.O_RDONLY)  # held until the process ends
+      # A file that is open for writing: hosts that share it by NFS see the lock too.
+      self._lock = os.open(self.path / 'lock', os.O_RDWR | os.O_CREAT, 0o666)
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       write_atomically(self._config, gin.config_str())
       write_atomically(self.path / 'run.json',
