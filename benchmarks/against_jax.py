@@ -108,14 +108,8 @@ def _serve(model, horizon):
   calls = speed.calls_timed_as_one(horizon)
   functions, per_call = speed.updates(trainer, calls), dict.fromkeys(UPDATES, calls)
   if horizon in speed.END_TO_END_STEPS:
-    looping = speed.make_warm_trainer(model, horizon)
-
-    def loop():
-      first = looping.env_steps
-      while looping.env_steps < first + _LOOP_STEPS or not looping.is_between_episodes:
-        looping.iterate()
-
-    functions['loop'], per_call['loop'] = loop, _LOOP_STEPS
+    trainer = speed.make_warm_trainer(model, horizon)
+    functions['loop'], per_call['loop'] = speed.whole_loop(trainer, _LOOP_STEPS), _LOOP_STEPS
   serve(functions, per_call=per_call)
 
 

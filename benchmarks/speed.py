@@ -187,6 +187,16 @@ def make_warm_trainer(model, horizon):
   return trainer
 
 
+def whole_loop(trainer, steps):
+  """A function () that collects so many steps, and does all the updates that they call for."""
+  def loop():
+    first = trainer.env_steps
+    while trainer.env_steps < first + steps or not trainer.is_between_episodes:
+      trainer.iterate()
+
+  return loop
+
+
 def spread(values):
   """[median, lowest, highest]."""
   return [round(value, 3) for value in (statistics.median(values), min(values), max(values))]
@@ -247,27 +257,31 @@ def _interleave(timed, repeats):
 
 
 def _end_to_end(model, horizon, repeats):
-  """Environment steps per second of the whole loop, and the share of it that its model and
+  """Environment steps per second of the whole loop, and the share of it that as many model and
   policy updates take by themselves, timed in turn with it."""
   if horizon not in END_TO_END_STEPS:
     return {}
   trainer, times = make_warm_trainer(model, horizon), calls_timed_as_one(horizon)
-  episodes = -(-END_TO_END_STEPS[horizon] // (horizon * repeats))
-
-  def loop():
-    for _ in range(episodes):  # an iteration is an episode and all the updates that it calls for
-      trainer.iterate()
-
-  timed = {'loop': loop} | updates(trainer, times)
+  steps = -(-END_TO_END_STEPS[horizon] // (horizon * repeats)) * horizon  # whole episodes
+  # As many as in the loop: on a shared machine a short burst is faster than what goes on.
+  calls = {name: -(-steps // (period * times)) for name, period in PERIODS.items()}
+  timed = {'loop': whole_loop(trainer, steps)} | {
+      name: _repeated(function, calls[name]) for name, function in updates(trainer, times).items()}
   for function in timed.values():
     function()
   seconds = _interleave(timed, repeats)
-  loops = [value / (episodes * horizon) for value in seconds['loop']]  # a step
-  in_updates = [sum(seconds[name][i] / times / period for name, period in PERIODS.items())
-                for i in range(repeats)]
-  shares = [part / whole for part, whole in zip(in_updates, loops)]
-  return {'env_steps_per_second': round(1 / statistics.median(loops), 1),
+  shares = [sum(seconds[name][i] * steps / (period * times * calls[name])
+                for name, period in PERIODS.items()) / seconds['loop'][i] for i in range(repeats)]
+  return {'env_steps_per_second': round(steps / statistics.median(seconds['loop']), 1),
           'share_in_updates': round(statistics.median(shares), 3)}
+
+
+def _repeated(function, calls):
+  def repeated():
+    for _ in range(calls):
+      function()
+
+  return repeated
 
 
 def _model_update_flop(model, horizon, agent):
