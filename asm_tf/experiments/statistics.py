@@ -17,8 +17,8 @@ def score_matrices(rows, value='normalised_score'):
   """{model: scores [seeds, systems, T]} of rows of one horizon.
 
   A model counts with the systems that every model has a run of, with the seeds that it has on
-  all of them, and at the steps at which all of these runs were evaluated. What
-  is not finite is -inf, worse than any other run.
+  all of them, and at the steps at which all of these runs were evaluated. What is not finite is
+  -inf, worse than any other run.
 
   Args:
     rows: of `training_runs`, of one horizon.
