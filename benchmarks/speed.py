@@ -261,27 +261,19 @@ def _end_to_end(model, horizon, repeats):
   policy updates take by themselves, timed in turn with it."""
   if horizon not in END_TO_END_STEPS:
     return {}
-  trainer, times = make_warm_trainer(model, horizon), calls_timed_as_one(horizon)
+  trainer = make_warm_trainer(model, horizon)
   steps = -(-END_TO_END_STEPS[horizon] // (horizon * repeats)) * horizon  # whole episodes
   # As many as in the loop: on a shared machine a short burst is faster than what goes on.
-  calls = {name: -(-steps // (period * times)) for name, period in PERIODS.items()}
+  counts = {name: -(-steps // period) for name, period in PERIODS.items()}
   timed = {'loop': whole_loop(trainer, steps)} | {
-      name: _repeated(function, calls[name]) for name, function in updates(trainer, times).items()}
+      name: updates(trainer, count)[name] for name, count in counts.items()}
   for function in timed.values():
     function()
   seconds = _interleave(timed, repeats)
-  shares = [sum(seconds[name][i] * steps / (period * times * calls[name])
+  shares = [sum(seconds[name][i] * steps / (period * counts[name])
                 for name, period in PERIODS.items()) / seconds['loop'][i] for i in range(repeats)]
   return {'env_steps_per_second': round(steps / statistics.median(seconds['loop']), 1),
           'share_in_updates': round(statistics.median(shares), 3)}
-
-
-def _repeated(function, calls):
-  def repeated():
-    for _ in range(calls):
-      function()
-
-  return repeated
 
 
 def _model_update_flop(model, horizon, agent):

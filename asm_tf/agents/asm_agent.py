@@ -154,7 +154,7 @@ class AsmAgent(tf_agent.TFAgent):
       raise ValueError(f'experience has {experience.observation.shape[1]} rows a trajectory, '
                        f'expected H+1 = {self.train_sequence_length}.')
     states, actions = experience.observation[..., :-1], experience.action[:, :-1]
-    steps = () if self._has_fixed_length else (episode_steps.steps_taken(experience),)
+    steps = self._steps_taken(experience)
     self.update_model(states, actions, *self._model_weights(weights, *steps))
     if self._reward_optimizer is not None:
       masks = ()
@@ -168,6 +168,10 @@ class AsmAgent(tf_agent.TFAgent):
     return tf_agent.LossInfo(
         loss=tf.identity(self._losses['model_loss']),
         extra={name: tf.identity(value) for name, value in self._losses.items()})
+
+  def _steps_taken(self, experience):
+    """([B, H],), whether each step was taken; () where all of them were."""
+    return () if self._has_fixed_length else (episode_steps.steps_taken(experience),)
 
   def _model_weights(self, weights, steps=None):
     """Weights of the prediction loss, if any: [B], or [B, H] with the steps that were taken."""
@@ -188,7 +192,7 @@ class AsmAgent(tf_agent.TFAgent):
     return steps // self._policy_period > (steps - self._model_period) // self._policy_period
 
   def _loss(self, experience, weights=None, training=False):
-    steps = () if self._has_fixed_length else (episode_steps.steps_taken(experience),)
+    steps = self._steps_taken(experience)
     loss = self._model_loss(
         experience.observation[..., :-1], experience.action[:, :-1],
         *(self._model_weights(weights, *steps) or (None,)), training)

@@ -92,8 +92,8 @@ class Checkpointer:
     common = min(positions)
     if newest != common:  # this worker has to go back to what all of them have
       name = next((name for name in names if _position(name) == common), None)
-    if common != max(positions) and (
-        common == _NONE or newest != common and (name is None or self._why_not(name, rows))):
+      problem = name is None or self._why_not(name, rows)
+    if problem or common == _NONE != max(positions):
       steps = [position[0] for position in positions]
       raise UserError(f'the workers can go on from steps {steps} (-1: none), and not all from '
                       f'{common[0]}: copy the folder of one of them over those of the others.')
