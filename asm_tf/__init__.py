@@ -1,12 +1,15 @@
 """Action-sequence models: policy gradients through sequence models of the dynamics.
 
-Importing this package makes TensorFlow use Keras 2 (`tf-keras`), which TF-Agents
-is written for, and says clearly what is missing or came too late.
+Importing this package makes TensorFlow use Keras 2 (`tf-keras`), which TF-Agents is written
+for, and raises an `ImportError` that names the remedy where something is missing or came too
+late. It does not import TensorFlow.
 """
 
 import importlib.util
 import os
 import sys
+
+__version__ = '0.2.0'
 
 
 def _require_keras_2():
@@ -18,7 +21,7 @@ def _require_keras_2():
 
 
 def _uses_keras_3(keras):
-  """Whether `tf.keras` is Keras 3 for good; asking it for an attribute would make it so."""
+  """Whether `tf.keras` is Keras 3 for good; access to an attribute would make it so."""
   state = vars(keras)
   if state.get('_tfll_initialized') is False:  # a lazy loader that has not chosen yet
     return False
@@ -36,23 +39,23 @@ def _require_packages():
 
 
 def _speed_up_xla():
-  """On a CPU, XLA's rewrite of sums into trees of them takes a quarter of a transformer update."""
+  """Disables XLA's rewrite of sums into trees, a quarter of a transformer's update on a CPU."""
   if 'xla_disable_hlo_passes' not in os.environ.get('XLA_FLAGS', ''):
     flags = [os.environ.get('XLA_FLAGS', ''), '--xla_disable_hlo_passes=tree_reduction_rewriter']
     os.environ['XLA_FLAGS'] = ' '.join(flags).strip()
 
 
 def _keep_freed_memory():
-  """Has TensorFlow keep what a step frees, which takes effect before its first tensor.
+  """Has TensorFlow reuse the memory that a step frees; takes effect before its first tensor.
 
-  A compiled update allocates the same megabytes anew each time. The C library maps and
-  unmaps them, and the page faults take up to half of a transformer's update (H = 500).
+  A compiled update allocates the same megabytes every time. The C library maps and unmaps them,
+  and the page faults take up to half of a transformer's update (H = 500).
   """
   os.environ.setdefault('TF_CPU_ALLOCATOR_USE_BFC', '1')
 
 
 def _silence_gym():
-  """TF-Agents imports gym, which prints a banner about its own end of life."""
+  """Silences gym, which TF-Agents imports and which prints a banner about its own end of life."""
   if importlib.util.find_spec('gym_notices'):
     from gym_notices import notices
     notices.notices.clear()

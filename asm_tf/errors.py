@@ -1,6 +1,7 @@
-"""The exceptions that `launch/` tells apart: bad input, workers that are gone, runs that failed."""
+"""The exceptions that `launch/` distinguishes: bad input, lost workers, failed runs."""
 
 import numbers
+from typing import Any
 
 
 class UserError(Exception):
@@ -9,53 +10,55 @@ class UserError(Exception):
   `launch/` prints it to stderr without a traceback and exits with `exit_code`.
 
   Attributes:
-    message: the line. `str` may hold more: gin adds lines about its call stack.
+    message: the line. `str(error)` may hold more: gin adds lines about its call stack.
   """
 
   exit_code = 2
 
-  def __init__(self, message):
+  def __init__(self, message: str):
     super().__init__(message)
     self.message = message
 
 
 class LostWorkers(UserError):
-  """Another worker of a run on several hosts is gone: no bad input, but one line as well."""
+  """Another worker of a run on several hosts is gone: not bad input, but one line too."""
 
   exit_code = 1
 
 
 class FailedRuns(Exception):
-  """Runs that failed at every attempt; the others are finished and kept. A line a run."""
+  """Runs that failed at every attempt, one per line; the others are finished and kept."""
 
 
-def require_at_least(least, **values):
+def require_at_least(least: int, **values: Any) -> None:
   """Raises `UserError` unless every value is a whole number of at least `least`."""
   for name, value in values.items():
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
       raise UserError(f'{name} is {value!r}: give a whole number, at least {least}.')
 
 
-def require_positive(**values):
+def require_positive(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number above 0."""
   for name, value in values.items():
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (
-        0 < value < float('inf')):
+    if not _is_number(value) or not 0 < value < float('inf'):
       raise UserError(f'{name} is {value!r}: give a positive number.')
 
 
-def require_not_negative(**values):
+def require_not_negative(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number of at least 0."""
   for name, value in values.items():
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not (
-        0 <= value < float('inf')):
+    if not _is_number(value) or not 0 <= value < float('inf'):
       raise UserError(f'{name} is {value!r}: give a number of at least 0.')
 
 
-def require_sizes(**values):
+def require_sizes(**values: Any) -> None:
   """Raises `UserError` unless every value is a list of positive whole numbers."""
   for name, value in values.items():
     if not isinstance(value, (list, tuple)) or not value:
       raise UserError(f'{name} is {value!r}: give a list of sizes, such as (64,).')
     for size in value:
       require_at_least(1, **{name: size})
+
+
+def _is_number(value):
+  return isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -13,13 +13,12 @@ import pathlib
 import subprocess
 import sys
 
-from launch import command_line
-
 from absl import flags
 from tqdm import tqdm
 
 from benchmarks import speed
 from benchmarks.serve import serve
+from launch import command_line
 
 MODELS, HORIZONS = ('lstm', 'transformer'), (20, 100, 500)
 UPDATES = ('model_update', 'policy_update')
@@ -86,7 +85,8 @@ def _compare(model, horizon, jax_python, repeats):
     for name, answers in seconds.items():
       row[f'{update}_{name}_ms'] = speed.spread([1e3 * answer[update] for answer in answers])
     row[f'{update}_ratio'] = speed.spread([
-        theirs[update] / ours[update] for ours, theirs in zip(seconds['ours'], seconds['jax'])])
+        theirs[update] / ours[update]
+        for ours, theirs in zip(seconds['ours'], seconds['jax'], strict=True)])
   if horizon in speed.END_TO_END_STEPS:
     row |= _loop(seconds['ours'], seconds['jax'])
   return row
@@ -96,14 +96,13 @@ def _loop(ours, jax):
   """Environment steps a second: of our whole loop, and of JAX's updates without any loop."""
   of_jax = [1 / sum(their[name] / period for name, period in speed.PERIODS.items())
             for their in jax]
-  rates = [(1 / our['loop'], their) for our, their in zip(ours, of_jax)]
+  rates = [(1 / our['loop'], their) for our, their in zip(ours, of_jax, strict=True)]
   return {'loop_ours_per_second': speed.spread([our for our, _ in rates]),
           'loop_jax_updates_per_second': speed.spread([their for _, their in rates]),
           'loop_ratio': speed.spread([our / their for our, their in rates])}
 
 
 def _serve(model, horizon):
-  import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
   trainer = speed.make_trainer(model, horizon)
   calls = speed.calls_timed_as_one(horizon)
   functions, per_call = speed.updates(trainer, calls), dict.fromkeys(UPDATES, calls)

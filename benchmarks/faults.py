@@ -92,7 +92,7 @@ class Kept:
     self._lost += sum(not _content(folder).startswith(rows) for folder, rows in self._rows.items())
     followed = [_rows_followed(folder) for folder in self._rows]
     newest = max(set.intersection(*map(set, followed)), default=None)
-    for folder, numbers in zip(self._rows, followed):
+    for folder, numbers in zip(self._rows, followed, strict=True):
       lines = _content(folder).splitlines(keepends=True)
       self._rows[folder] = b''.join(lines[:numbers.get(newest, 0)])
     return self._lost

@@ -16,9 +16,9 @@ import math
 import sys
 
 import jax
+import optax
 from jax import lax
 from jax import numpy as jnp
-import optax
 
 from benchmarks.serve import serve
 
@@ -38,7 +38,8 @@ def linear(p, x):
 
 
 def mlp(key, *sizes):
-  return [dense(*pair) for pair in zip(jax.random.split(key, len(sizes) - 1), sizes, sizes[1:])]
+  keys = jax.random.split(key, len(sizes) - 1)
+  return [dense(*layer) for layer in zip(keys, sizes[:-1], sizes[1:], strict=True)]
 
 
 def apply_mlp(layers, x):
@@ -103,7 +104,7 @@ class GPT:
     keys = jax.random.split(key, 3 * LAYERS + 2)
     layers = [{'qkv': dense(a, EMBEDDING, 3 * EMBEDDING), 'out': dense(b, EMBEDDING, EMBEDDING),
                'mlp': mlp(c, EMBEDDING, HIDDEN, EMBEDDING)}
-              for a, b, c in zip(keys[::3], keys[1::3], keys[2::3])]
+              for a, b, c in zip(keys[::3], keys[1::3], keys[2::3], strict=True)]
     return {'embedding': dense(keys[-2], N + M + 1, EMBEDDING), 'layers': layers,
             'positions': jnp.zeros([self.horizon, EMBEDDING]),
             'read_out': dense(keys[-1], EMBEDDING, N)}
@@ -146,10 +147,10 @@ class GPT:
     x = (self.embed(p, state, action, t) + p['positions'][t])[None]
     mask = (jnp.arange(self.horizon) <= t)[None]
     kept = []
-    for layer, cache in zip(p['layers'], caches):
+    for layer, cache in zip(p['layers'], caches, strict=True):
       q, k, v = map(self.heads, jnp.split(linear(layer['qkv'], normalize(x)), 3, -1))
       kept.append(tuple(lax.dynamic_update_slice_in_dim(old, new, t, 0)
-                        for old, new in zip(cache, (k, v))))
+                        for old, new in zip(cache, (k, v), strict=True)))
       x = self.block(layer, x, self.attend(q, *kept[-1], mask))
     return (state, kept), linear(p['read_out'], normalize(x))[0]
 

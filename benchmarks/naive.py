@@ -1,8 +1,8 @@
 """The same networks as one would first write them: Keras layers, a graph, no XLA."""
 
-import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
-
 import tensorflow as tf
+
+import asm_tf  # noqa: F401, chooses Keras 2
 
 _WIDTH, _EMBEDDING, _HEADS, _LAYERS = 64, 72, 3, 2
 
@@ -37,14 +37,15 @@ def keras_update(model, batch_size, input_size, horizon, state_size):
   inputs = tf.random.normal([batch_size, horizon, input_size])
   targets = tf.random.normal([batch_size, horizon, state_size])
   optimizer = tf.keras.optimizers.Adam(1e-3, jit_compile=False)
-  optimizer.build(network.trainable_variables)
+  variables = network.trainable_variables
+  optimizer.build(variables)
 
   @tf.function(autograph=False)
   def update():
     with tf.GradientTape() as tape:
       loss = tf.reduce_mean((network(inputs, training=True) - targets) ** 2)
     optimizer.apply_gradients(
-        zip(tape.gradient(loss, network.trainable_variables), network.trainable_variables))
+        zip(tape.gradient(loss, variables), variables, strict=True))
     return loss
 
   return update

@@ -9,15 +9,14 @@ gradient that an agent follows through its model: no model can teach more. Print
 import json
 import math
 
+import tensorflow as tf
 from absl import app, flags
 
-from asm_tf.agents.updates import apply_if_finite
+from asm_tf.agents.execution import Execution
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient, predicted_returns, roll_out
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
-
-import tensorflow as tf  # after asm_tf, which chooses Keras 2
 
 _BATCH_SIZE, _EVALUATED = 16, 256  # trajectories
 
@@ -57,15 +56,15 @@ def main(_):
   model, normalizer = Pendulum(), Normalizer(3, horizon)
   normalizer.update(tf.random.normal([1000, 3]) * [0.7, 0.7, 3.0])
   actor = SquashedGaussianActor(normalizer, 3, 1)
-  optimizer = tf.keras.optimizers.Adam(1e-3, jit_compile=False)
-  optimizer.build(actor.trainable_variables)
+  execution = Execution()
+  optimizer = execution.adam(1e-3, actor.trainable_variables)
 
   @tf.function(jit_compile=True)
   def update(initial_state, noise):
     imagined = open_loop_policy_gradient(
         model, reward, actor, initial_state, noise, 1.6 * horizon, 0.001)
-    norm, _ = apply_if_finite(optimizer, [-gradient for gradient in imagined.gradients],
-                              actor.trainable_variables, 100.0)
+    norm, _ = execution.apply_if_finite(
+        optimizer, [-gradient for gradient in imagined.gradients], actor.trainable_variables, 100.0)
     return norm
 
   @tf.function(jit_compile=True)

@@ -17,14 +17,13 @@ import shutil
 import sys
 import zlib
 
-from launch import command_line
-
-from absl import flags
 import numpy as np
+from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
 from benchmarks import faults
+from launch import command_line
 
 FAULTS = ('kill', 'quota', 'truncate', 'nan', 'peers')
 _KILLS_A_CELL = 5

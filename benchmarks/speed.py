@@ -22,12 +22,11 @@ import subprocess
 import sys
 import time
 
-from launch import command_line
-
 from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
+from launch import command_line
 
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
 HORIZONS = (20, 100, 500, 2000)
@@ -90,8 +89,8 @@ def _run(cell, repeats):
 
 def measure(model, horizon, repeats):
   """The row of a model at a horizon."""
-  import asm_tf  # first, it chooses Keras 2; pylint: disable=unused-import
   import tensorflow as tf
+
   from asm_tf.training.run_folder import versions
   before = _peak_gib()
   trainer = make_trainer(model, horizon)
@@ -130,17 +129,20 @@ def calls_timed_as_one(horizon):
 def updates(trainer, times):
   """{name: function () that does so many updates of it and waits for them}."""
   import tensorflow as tf
-  agent, system = trainer.agent, trainer.system
-  states = tf.random.uniform([_BATCH, system.horizon + 1, system.state_size])
-  actions = tf.random.uniform([_BATCH, system.horizon, system.action_size], -1, 1)
+  agent = trainer.agent
+  experience = tf.nest.map_structure(
+      lambda spec: tf.cast(tf.random.uniform(
+          [_BATCH, trainer.system.horizon + 1, *spec.shape], -1, 1), spec.dtype),
+      agent.collect_data_spec)
+  model_learner, policy_learner = agent.model_learner, agent.policy_learner
 
   def update_model():
-    agent.update_model(states, actions)
-    return agent.losses()['model_loss']
+    model_learner.update(experience)
+    return model_learner.metrics.values()['model_loss']
 
   def update_policy():
-    agent.update_policy(states[:_POLICY_BATCH, 0])
-    return agent.losses()['policy_entropy']
+    policy_learner.update(policy_learner.starts(experience), policy_learner.draw_noise())
+    return policy_learner.metrics.values()['policy_entropy']
 
   return {'model_update': _often(update_model, times),
           'policy_update': _often(update_policy, times)}
@@ -171,6 +173,7 @@ def _often(function, times):
 def make_trainer(model, horizon):
   """As gin/myriad_<model>.gin builds it."""
   import gin
+
   from asm_tf import configurables
   from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
   from asm_tf.training.trainer import Trainer
@@ -205,6 +208,7 @@ def spread(values):
 def _naive(model, horizon, trainer):
   """{name: function} of the naive forms that can be run at this horizon."""
   import tensorflow as tf
+
   from asm_tf.gradients.policy_gradient import sequential_policy_gradient
   from asm_tf.models.normalizer import Normalizer
   from benchmarks.naive import keras_update
@@ -216,7 +220,7 @@ def _naive(model, horizon, trainer):
   update = keras_update(model, _BATCH, inputs, horizon, system.state_size)
   if update is not None:
     timed['keras_model_update'] = lambda: update().numpy()
-  world_model, actor = agent.world_model, agent.actor
+  world_model, actor = agent.world.model, agent.policy_learner.actor
   start = tf.ones([_POLICY_BATCH, system.state_size])
   noise = tf.random.normal([_POLICY_BATCH, horizon, system.action_size])
   gradient = tf.function(
@@ -278,7 +282,7 @@ def _end_to_end(model, horizon, repeats):
 
 def _model_update_flop(model, horizon, agent):
   """Of the matrix products: 2 a weight and token forward, 4 backward; causal attention apart."""
-  matrices = [variable.shape for variable in agent.world_model.trainable_variables
+  matrices = [variable.shape for variable in agent.world.model.trainable_variables
               if len(variable.shape) == 2 and 'positions' not in variable.name]
   tokens = _BATCH * horizon
   if model in ('lstm', 'rnn'):  # the embedding is applied within the first projection
@@ -314,7 +318,7 @@ def table(rows):
           'compile (s)', 'peak (GiB)')
   lines = ['| ' + ' | '.join(head) + ' |', '|---' * len(head) + '|']
   for row in rows:
-    def median(name):
+    def median(name, row=row):
       return f'{row[name + "_ms"][0]:.3g}' if name + '_ms' in row else ''
     rate = row['model_gflop_per_second']
     cells = (

@@ -1,9 +1,10 @@
-"""What every command shares: flags in, exit code out.
+"""What the commands share, from flags to exit codes.
 
-0 done; 2 the user's input is at fault (one line on stderr: cause and remedy, no
-traceback); 1 anything else; 143 or 130 stopped by SIGTERM or Ctrl-C, a run after saving.
+0 is success; 2 bad input (one line on stderr with cause and remedy, no traceback); 143 or 130
+stopped by SIGTERM or Ctrl-C, a run after saving; 1 any other failure.
 """
 
+import functools
 import logging as std_logging
 import os
 import pathlib
@@ -12,23 +13,22 @@ import shlex
 import sys
 import tokenize
 import warnings
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-from absl import app, flags, logging
 import gin
+from absl import app, flags, logging
+
+from asm_tf import gin_files
+from asm_tf.errors import FailedRuns, UserError
+from launch.renamed_bindings import RENAMED
+
+if TYPE_CHECKING:
+  from matplotlib.figure import Figure
 from gin import config_parser
 
-# TensorFlow's start-up notices, and an "error" for each program that it finds in its cache.
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
-from asm_tf.errors import FailedRuns, UserError  # pylint: disable=wrong-import-position
-from launch.compilation_cache import keep_compiled_programs  # pylint: disable=wrong-import-position
-
-keep_compiled_programs()  # TensorFlow reads its flags when it is imported
-
-REPOSITORY = pathlib.Path(__file__).resolve().parents[1]
-
-
-def run(main, *names):
+def run(main: Callable, *names: str) -> None:
   """Runs a command as an absl application.
 
   Args:
@@ -39,25 +39,25 @@ def run(main, *names):
   app.run(lambda argv: sys.exit(_guarded(main, argv[1:], names)), flags_parser=_parse)
 
 
-def define_gin_flags(what):
-  """The flags of a command that is configured by gin."""
+def define_gin_flags(what: str) -> None:
+  """Defines the flags of a command that gin configures."""
   flags.DEFINE_multi_string('gin_file', None, f'{what}; may be repeated.', required=True)
   flags.DEFINE_multi_string(
       'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
   define_allow_gin_imports()
 
 
-def define_allow_gin_imports():
+def define_allow_gin_imports() -> None:
   flags.DEFINE_bool('allow_gin_imports', False,
                     'Let gin files that are not in gin/ here import Python modules, which run.')
 
 
-def parse_gin(files, bindings, allow_imports=False):
-  """Reads gin files, then bindings; what is wrong with them is the user's input."""
-  gin.add_config_file_search_path(str(REPOSITORY))
-  # gin also looks for an included file in Python's packages, and runs them to find it, and in
-  # whatever TensorFlow can read; `_refuse_imports` looks on the disk.
-  del gin.config._FILE_READERS[1:]  # pylint: disable=protected-access
+def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool = False) -> None:
+  """Reads gin files, then bindings; `UserError` for what is wrong with them."""
+  gin.add_config_file_search_path(str(gin_files.ROOT))
+  # gin also searches Python's packages for an included file, which runs their code, and
+  # whatever TensorFlow can read; `_refuse_imports` looks on the disk only.
+  del gin.config._FILE_READERS[1:]
   try:
     if not allow_imports:
       with_gin_errors(lambda: [_refuse_imports(file) for file in files])
@@ -81,8 +81,8 @@ def parse_gin(files, bindings, allow_imports=False):
                     f'these have {", ".join(sorted(macros)) or "none"}.')
 
 
-def refuse_bindings_of_runs(bindings):
-  """Raises `UserError` for bindings that a sweep's runs, processes of their own, would not see."""
+def refuse_bindings_of_runs(bindings: Sequence[str]) -> None:
+  """Raises `UserError` for bindings that would not reach the runs of a sweep."""
   for binding in bindings:
     name = binding.split('=')[0].strip()
     if name.split('.')[0] not in ('training_cells', 'preset_cells', 'run_sweep', 'figure'):
@@ -91,22 +91,22 @@ def refuse_bindings_of_runs(bindings):
                       "': (..,)}\".")
 
 
-def require_files(flag, files):
-  """Raises `UserError` unless all of the files that a flag names exist."""
+def require_files(flag: str, files: Sequence[str]) -> None:
+  """Raises `UserError` unless all gin files that a flag names exist."""
   for file in files:
-    if not os.path.isfile(file):
+    if gin_files.find(file) is None:
       raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
 
 
 def _refuse_imports(file, above=()):
   """Raises `UserError` if a file from elsewhere, or one that it includes, imports a module.
 
-  Or if it includes itself; `above` are the files that include it.
+  Also if it includes itself; `above` are the files that include it.
   """
-  paths = [pathlib.Path(folder) / file for folder in ('.', REPOSITORY)]
-  path = next((path.resolve() for path in paths if path.is_file()), None)
-  if path is None:
+  found = gin_files.find(file)
+  if found is None:
     return  # gin says so itself
+  path = found.resolve()
   if path in above:
     raise UserError(f'{path} includes itself, by way of {above[-1]}: take one include out.')
   with path.open() as lines:
@@ -114,7 +114,7 @@ def _refuse_imports(file, above=()):
       if isinstance(statement, config_parser.IncludeStatement):
         _refuse_imports(statement.filename, (*above, path))
       is_import = isinstance(statement, config_parser.ImportStatement)
-      if is_import and not path.is_relative_to(REPOSITORY / 'gin'):
+      if is_import and not path.is_relative_to(gin_files.ROOT / 'gin'):
         raise UserError(f'{path} imports {statement.module}, which runs its code: read it, then '
                         'give --allow_gin_imports if you trust it.')
 
@@ -129,8 +129,8 @@ class _Names(config_parser.ParserDelegate):
     return scoped_name
 
 
-def command(module):
-  """The command line as it was given, to be kept with what it makes."""
+def command(module: str) -> str:
+  """Returns the command line as it was given, to be stored with its results."""
   return f'python -m {module} {shlex.join(sys.argv[1:])}'
 
 
@@ -139,15 +139,23 @@ def _macros():
   return re.findall(r'^(\w+) = ', gin.config_str(), re.MULTILINE)
 
 
-def with_gin_errors(call):
+def with_gin_errors(call: Callable) -> Any:
   """Calls and returns `call()`; an error that gin raises becomes a `UserError`."""
   try:
     return call()
   except (ValueError, TypeError, SyntaxError, OSError) as error:
     if _is_from_gin(error):
-      raise UserError(f'the configuration is not valid: {error}. Mend the gin file or '
-                      '--gin_bindings.') from error
+      raise UserError(f'the configuration is not valid: {error}. {_renamed(str(error))}Mend the '
+                      'gin file or --gin_bindings.') from error
     raise
+
+
+def _renamed(message):
+  """The new name of a binding that gin does not know, in a sentence; '' where there is none."""
+  unknown = re.search(r"Configurable '(?:\w+\.)*?((?:\w+\.)?\w+)' doesn't have a parameter named "
+                      r"'(\w+)'", message)
+  name = unknown and f'{unknown[1]}.{unknown[2]}'
+  return f'{name} is {RENAMED[name]} since 0.2.0. ' if name in RENAMED else ''
 
 
 def _is_from_gin(error):
@@ -166,7 +174,7 @@ def _parse(argv):
     sys.exit(2)
 
 
-def require_writable(flag, path):
+def require_writable(flag: str, path: pathlib.Path) -> None:
   """Raises `UserError` unless the file at `path` can be written."""
   if path.is_dir():
     raise UserError(f'--{flag}={path} is a directory: give the path of a file.')
@@ -176,16 +184,16 @@ def require_writable(flag, path):
     raise UserError(f'--{flag}={path} can not be written: choose a path that you may write to.')
 
 
-def make_folder(path):
-  """Makes a folder and those above it where they are not there."""
+def make_folder(path: pathlib.Path) -> None:
+  """Makes a folder and its parents unless they exist."""
   try:
     path.mkdir(parents=True, exist_ok=True)
   except OSError as error:
     raise UserError(f'cannot make the folder {path} ({error.strerror}): choose another.') from error
 
 
-def write_in_one_step(path, write):
-  """Writes a file in one step, so that a stopped run leaves the old one whole."""
+def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
+  """Writes a file in one step, so that an interruption leaves the old one intact."""
   part = path.with_name(path.name + '.part')
   try:
     write(part)
@@ -195,15 +203,15 @@ def write_in_one_step(path, write):
                     ) from error
 
 
-def write_pictures(folder, pictures):
+def write_pictures(folder: pathlib.Path, pictures: dict[str, 'Figure']) -> None:
   """Writes {name: matplotlib `Figure`} to <folder>/<name>.png."""
   for name, picture in pictures.items():
     write_in_one_step(folder / f'{name}.png',
-                      lambda part, picture=picture: picture.savefig(part, format='png'))
+                      functools.partial(picture.savefig, format='png'))
 
 
 def _quieten():
-  """Leaves the terminal to our own messages: libraries speak up at errors only."""
+  """Leaves the terminal to our own messages: libraries report errors only."""
   logging.set_verbosity(logging.ERROR)
   warnings.simplefilter('ignore', SyntaxWarning)  # TF-Agents compares tuples by identity
   ours = std_logging.getLogger('asm_tf')

@@ -20,7 +20,7 @@ _SPARE_BYTES = 2**28  # TensorFlow gives up where it can not write a program
 _SECONDS_IN_USE = 3600
 
 
-def keep_compiled_programs():
+def keep_compiled_programs() -> None:
   """Has TensorFlow keep its programs, unless TF_XLA_FLAGS says where or the disk is full.
 
   To be called before TensorFlow compiles, and after whatever sets XLA_FLAGS.

@@ -6,15 +6,14 @@
 import os
 import pathlib
 
-from launch import command_line
-
-from absl import flags
 import gin
+from absl import flags
 
 from asm_tf.errors import UserError
+from launch import command_line
 
 
-def define_flags():
+def define_flags() -> None:
   flags.DEFINE_string(
       'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
   flags.DEFINE_string(
@@ -24,13 +23,14 @@ def define_flags():
   command_line.define_allow_gin_imports()
 
 
-def main():
+def main() -> None:
   given = flags.FLAGS
   run(given.run_dir, given.plot, given.allow_gin_imports, given.episodes)
 
 
-def run(run_dir, plot=None, allow_gin_imports=False, episodes=32):
-  """Does what the flags of the same names ask for."""
+def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
+        allow_gin_imports: bool = False, episodes: int = 32) -> None:
+  """Runs the command with the flags of the same names."""
   run_dir = pathlib.Path(run_dir)
   if not os.path.isfile(run_dir / 'config.gin'):  # False too where it may not be read
     raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
@@ -45,6 +45,8 @@ def run(run_dir, plot=None, allow_gin_imports=False, episodes=32):
   from asm_tf.plots.trajectory import draw_trajectory
   from asm_tf.policies.saved_policy import SavedPolicy
   from asm_tf.training.evaluator import Evaluator
+  from asm_tf.training.run_folder import require_readable_version
+  require_readable_version(run_dir)
   command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
   settings = gin.get_bindings(configurables.train)
   if not {'system', 'horizon', 'seed'} <= settings.keys():
@@ -68,7 +70,7 @@ def run(run_dir, plot=None, allow_gin_imports=False, episodes=32):
 def _load(saved_policy, specs, run_dir):
   try:
     return saved_policy(*specs, str(run_dir / 'policy'))
-  except Exception as error:  # pylint: disable=broad-except
+  except Exception as error:
     # What TensorFlow raises depends on the file and on the byte at which it is damaged.
     cause = str(error).split('\n', maxsplit=1)[0][:200]
     raise UserError(f'the policy in {run_dir / "policy"} cannot be read ({cause}): make it again '
@@ -83,6 +85,10 @@ def _spread(returns):
   return f' (standard error {error:.3g}, {len(returns)} episodes)'
 
 
-if __name__ == '__main__':
+def entry_point() -> None:
   define_flags()
   command_line.run(main)
+
+
+if __name__ == '__main__':
+  entry_point()

@@ -8,17 +8,18 @@ figures, two processes with the same --out share the cells between them.
 """
 
 import pathlib
+from collections.abc import Sequence
+
+import gin
+from absl import flags
 
 from asm_tf.errors import UserError
 from launch import command_line
 
-from absl import flags
-import gin
-
 PRESETS = ('smoke', 'quick', 'paper')
 
 
-def define_flags():
+def define_flags() -> None:
   command_line.define_gin_flags('Which figure: a file of gin/figures/')
   flags.DEFINE_enum('preset', 'quick', PRESETS,
                     'smoke: a minute or less; quick: up to two hours on two '
@@ -27,16 +28,17 @@ def define_flags():
                                    '(default: runs/figures/<gin file>-<preset>).')
 
 
-def main():
+def main() -> None:
   given = flags.FLAGS
   run(given.gin_file, given.gin_bindings, given.preset, given.out,
       given.allow_gin_imports)
 
 
-def run(gin_files, gin_bindings=(), preset='quick', out=None, allow_gin_imports=False):
-  """Does what the flags of the same names ask for."""
+def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str = 'quick',
+        out: str | None = None, allow_gin_imports: bool = False) -> None:
+  """Runs the command with the flags of the same names."""
   command_line.require_files('gin_file', gin_files)
-  out = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
+  folder = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.run_folder import json_line
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
@@ -47,14 +49,19 @@ def run(gin_files, gin_bindings=(), preset='quick', out=None, allow_gin_imports=
   if 'run_sweep' in str(settings['run_cells']):
     command_line.refuse_bindings_of_runs(gin_bindings)
   rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
-      folder=out, preset=preset, command=command_line.command('launch.figure')))
+      folder=folder, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))
-  command_line.write_in_one_step(out / 'rows.jsonl', lambda part: part.write_text(text))
-  command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(table + '\n'))
-  command_line.write_pictures(out, pictures)
-  print(f'{table}\n\nrows, table and {", ".join(f"{name}.png" for name in pictures)} are in {out}')
+  command_line.write_in_one_step(folder / 'rows.jsonl', lambda part: part.write_text(text))
+  command_line.write_in_one_step(folder / 'table.md', lambda part: part.write_text(table + '\n'))
+  command_line.write_pictures(folder, pictures)
+  names = ', '.join(f'{name}.png' for name in pictures)
+  print(f'{table}\n\nrows, table and {names} are in {folder}')
+
+
+def entry_point() -> None:
+  define_flags()
+  command_line.run(main)
 
 
 if __name__ == '__main__':
-  define_flags()
-  command_line.run(main)
+  entry_point()

@@ -7,16 +7,16 @@
 
 import datetime
 import pathlib
+from collections.abc import Sequence
 
-from launch import command_line
-
-from absl import flags
 import gin
+from absl import flags
 
 from asm_tf.errors import UserError, require_at_least
+from launch import command_line
 
 
-def define_flags():
+def define_flags() -> None:
   command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin')
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
   flags.DEFINE_integer('seed', None, 'Seed of everything random (default: train.seed, or 0).',
@@ -34,24 +34,27 @@ def define_flags():
                        'GPU so many share the CPU.', lower_bound=1)
 
 
-def main():
+def main() -> int:
   given = flags.FLAGS
   return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume,
              given.profile, given.allow_gin_imports,
-             dict(name=given.strategy, use_gpu=given.use_gpu, tpu=given.tpu,
-                  replicas=given.replicas))
+             {'name': given.strategy, 'use_gpu': given.use_gpu, 'tpu': given.tpu,
+              'replicas': given.replicas})
 
 
-def run(gin_files, gin_bindings=(), root_dir=None, seed=None, resume=False, profile=False,
-        allow_gin_imports=False, devices=None):
-  """Does what the flags of the same names ask for; returns the exit code."""
+def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: str | None = None,
+        seed: int | None = None, resume: bool = False, profile: bool = False,
+        allow_gin_imports: bool = False, devices: dict | None = None) -> int:
+  """Runs the command with the flags of the same names; returns the exit code."""
   command_line.require_files('gin_file', gin_files)
   if resume and not root_dir:
     raise UserError('--resume goes on with the run in --root_dir: give that folder too.')
-  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
-  from asm_tf.training.strategies import make_strategy
-  from asm_tf.training.train import Stopped
   import tensorflow as tf
+
+  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.training.stop_signal import Stopped
+  from asm_tf.training.strategies import make_strategy
+  from asm_tf.training.train import RunOptions
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   if seed is None:
     seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
@@ -62,11 +65,11 @@ def run(gin_files, gin_bindings=(), root_dir=None, seed=None, resume=False, prof
     raise UserError('workers on several hosts can not agree on a name by the clock: give '
                     '--root_dir.')
   root_dir = root_dir or _default_root_dir(gin_files[0])
-  asked = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
-           'seed': seed, 'command': command_line.command('launch.main')}
+  command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
+             'seed': seed, 'command': command_line.command('launch.main')}
   try:
     summary = command_line.with_gin_errors(lambda: configurables.train(
-        root_dir=root_dir, resume=resume, profile=profile, asked=asked, strategy=strategy))
+        options=RunOptions(root_dir, resume, profile, strategy, command)))
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code
@@ -88,6 +91,10 @@ def _default_root_dir(gin_file):
   return f'runs/{pathlib.Path(gin_file).stem}-{time}'
 
 
-if __name__ == '__main__':
+def entry_point() -> None:
   define_flags()
   command_line.run(main)
+
+
+if __name__ == '__main__':
+  entry_point()

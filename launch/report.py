@@ -5,38 +5,42 @@
 
 import pathlib
 
-from launch import command_line
-
 from absl import flags
 
 from asm_tf.errors import UserError
+from launch import command_line
 
 
-def define_flags():
+def define_flags() -> None:
   flags.DEFINE_string('out', None, "Folder of the table and the pictures "
                                    "(default: 'report' in the folder of runs).")
 
 
-def main(folder):
+def main(folder: str) -> None:
   run(folder, flags.FLAGS.out)
 
 
-def run(folder, out=None):
+def run(folder: str, out: str | None = None) -> None:
   """Reports on the runs in a folder and those below it."""
-  folder = pathlib.Path(folder)
-  if not folder.is_dir():
+  runs = pathlib.Path(folder)
+  if not runs.is_dir():
     raise UserError(f'{folder} is not a folder: give one that holds runs of launch.main.')
-  out = pathlib.Path(out or folder / 'report')
+  results = pathlib.Path(out or runs / 'report')
   from asm_tf.experiments import report  # TensorFlow starts here, after the flags are checked
-  rows = report.read_runs(folder)
+  rows = report.read_runs(runs)
   tables = report.tables(rows)
-  command_line.make_folder(out)
-  command_line.write_in_one_step(out / 'table.md', lambda part: part.write_text(tables + '\n'))
+  command_line.make_folder(results)
+  command_line.write_in_one_step(results / 'table.md', lambda part: part.write_text(tables + '\n'))
   pictures = report.pictures(rows)
-  command_line.write_pictures(out, pictures)
-  print(f'{tables}\n\ntable.md and {", ".join(f"{name}.png" for name in pictures)} are in {out}')
+  command_line.write_pictures(results, pictures)
+  names = ', '.join(f'{name}.png' for name in pictures)
+  print(f'{tables}\n\ntable.md and {names} are in {results}')
+
+
+def entry_point() -> None:
+  define_flags()
+  command_line.run(main, 'FOLDER')
 
 
 if __name__ == '__main__':
-  define_flags()
-  command_line.run(main, 'FOLDER')
+  entry_point()

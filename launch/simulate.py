@@ -12,20 +12,20 @@ given back as --actions.
 import json
 import pathlib
 
-from launch import command_line
-
-from absl import flags
 import numpy as np
 import tensorflow as tf
+from absl import flags
 
 from asm_tf.environments import scores
 from asm_tf.errors import UserError
 from asm_tf.plots.trajectory import draw_trajectory
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.systems.rollout import return_and_gradient
+from asm_tf.systems.system import System
+from launch import command_line
 
 
-def define_flags():
+def define_flags() -> None:
   flags.DEFINE_string('system', None, f'One of {", ".join(SYSTEMS)}.', required=True)
   flags.DEFINE_integer('horizon', 20, 'Number of steps H, at least 2.')
   flags.DEFINE_string(
@@ -38,40 +38,42 @@ def define_flags():
       'plot', None, 'PNG file for the picture (default: beside --out, or <system>-<H>.png here).')
 
 
-def main():
+def main() -> None:
   given = flags.FLAGS
   run(given.system, given.horizon, given.actions, given.seed, given.dtype, given.out, given.plot)
 
 
-def run(system_name, horizon, source, seed=0, dtype='float64', out=None, plot=None):
-  """Does what the flags of the same names ask for; `source` is --actions."""
+def run(system_name: str, horizon: int, source: str, seed: int = 0, dtype: str = 'float64',
+        out: str | None = None, plot: str | None = None) -> None:
+  """Runs the command with the flags of the same names; `source` is --actions."""
   system = build_system(system_name, horizon, dtype)
   reference = scores.reference(system.name, system.horizon)
   actions = read_actions(source, system, reference, seed)
-  out = pathlib.Path(out) if out else None
-  plot = _plot_path(plot, out, system)
-  for flag, path in (('out', out), ('plot', plot)):
+  trajectory = pathlib.Path(out) if out else None
+  picture = _plot_path(plot, trajectory, system)
+  for flag, path in (('out', trajectory), ('plot', picture)):
     if path is not None:
       command_line.require_writable(flag, path)
 
   result = roll_out(system, actions)
   _report(result['return'], reference)
-  if out is not None:
-    command_line.write_in_one_step(out, lambda part: part.write_text(json.dumps(result)))
-    print(f'trajectory: {out}')
+  if trajectory is not None:
+    command_line.write_in_one_step(trajectory, lambda part: part.write_text(json.dumps(result)))
+    print(f'trajectory: {trajectory}')
   figure = draw_trajectory(system, result['states'], actions, scores.optimal_trajectory(system))
-  command_line.write_in_one_step(plot, lambda part: figure.savefig(part, format='png'))
-  print(f'picture: {plot}')
+  command_line.write_in_one_step(picture, lambda part: figure.savefig(part, format='png'))
+  print(f'picture: {picture}')
 
 
-def build_system(name, horizon, dtype):
+def build_system(name: str, horizon: int, dtype: str) -> System:
   """The named `System`; `UserError` for an unknown name or a bad horizon."""
   if name not in SYSTEMS:
     raise UserError(f'--system={name} is unknown: choose one of {", ".join(SYSTEMS)}.')
   return SYSTEMS[name](horizon, dtype=tf.as_dtype(dtype))
 
 
-def read_actions(source, system, reference, seed):
+def read_actions(source: str, system: System, reference: scores.Reference | None,
+                 seed: int) -> np.ndarray:
   """Actions [H, m] in float64 from the value of --actions.
 
   Raises:
@@ -98,7 +100,7 @@ def read_actions(source, system, reference, seed):
   return actions
 
 
-def roll_out(system, actions):
+def roll_out(system: System, actions: np.ndarray) -> dict:
   """The content of --out: JSON-ready states, rewards, return and gradient."""
   batch = tf.constant(actions[None], system.dtype)
   states, rewards, gradient = (x[0].numpy() for x in return_and_gradient(system, batch))
@@ -141,6 +143,10 @@ def _report(value, reference):
           f'(random {reference.random:.4g}, optimal {reference.optimal:.6g})')
 
 
-if __name__ == '__main__':
+def entry_point() -> None:
   define_flags()
   command_line.run(main)
+
+
+if __name__ == '__main__':
+  entry_point()

@@ -6,24 +6,27 @@
 """
 
 import json
+import pathlib
 import sys
+from collections.abc import Sequence
 
-from launch import command_line
-
-from absl import flags
 import numpy as np
 import tensorflow as tf
+from absl import flags
 from tqdm import tqdm
 
 from asm_tf.environments import scores
 from asm_tf.errors import UserError
 from asm_tf.optimal_control import optimum as optimal_control
 from asm_tf.optimal_control.objective import rolled_out_return
+from asm_tf.optimal_control.optimum import Optimum
 from asm_tf.optimal_control.random_policy import random_return
 from asm_tf.systems.registry import MYRIAD, SYSTEMS
+from asm_tf.systems.system import System
+from launch import command_line
 
 
-def define_flags():
+def define_flags() -> None:
   flags.DEFINE_string(
       'system', 'all', 'Name of a system, or `all` for the eight Myriad systems.')
   flags.DEFINE_list('horizon', ['20'], 'Steps H, one or several with commas between.')
@@ -34,7 +37,7 @@ def define_flags():
       'show', False, 'Print the stored table as JSON, without the action sequences, and stop.')
 
 
-def main():
+def main() -> None:
   given = flags.FLAGS
   if given.show:
     print(json.dumps(without_actions(scores.read_table()), indent=1))
@@ -42,7 +45,7 @@ def main():
   run(_names(given.system), _horizons(given.horizon), given.save)
 
 
-def run(names, horizons, save):
+def run(names: Sequence[str], horizons: Sequence[int], save: bool) -> None:
   """Solves and prints every name at every horizon, the shorter horizons first."""
   solved = {name: dict(rows) for name, rows in scores.read_table().items()}
   cells = tqdm([(name, horizon) for name in names for horizon in horizons],
@@ -57,7 +60,7 @@ def run(names, horizons, save):
       save_row(scores.TABLE, name, horizon, row)
 
 
-def solve_cell(system, warm_start):
+def solve_cell(system: System, warm_start: np.ndarray | None) -> dict:
   """One row of the table: the optimum (from a shorter horizon's actions) and the random mean."""
   best = optimal_control.solve(system, warm_start)
   mean, error = random_return(system)
@@ -68,7 +71,7 @@ def solve_cell(system, warm_start):
   return row | {'actions': actions.tolist()}
 
 
-def rounded(system, best):
+def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
   """The actions with the fewest decimals that keep the return to 1e-10, and that return."""
   for decimals in (6, 9, 12, 15):
     actions = np.round(best.actions, decimals)
@@ -78,7 +81,7 @@ def rounded(system, best):
   return best.actions, best.value
 
 
-def save_row(path, name, horizon, row):
+def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
   """Puts one row into the table, in one atomic step, unless the stored optimum is better."""
   systems = json.loads(path.read_text())['systems'] if path.exists() else {}
   stored = systems.setdefault(name, {}).get(str(horizon))
@@ -90,7 +93,7 @@ def save_row(path, name, horizon, row):
   command_line.write_in_one_step(path, lambda part: part.write_text(_as_json(systems)))
 
 
-def without_actions(systems):
+def without_actions(systems: dict) -> dict:
   """The table's numbers only."""
   return {name: {horizon: {key: value for key, value in row.items() if key != 'actions'}
                  for horizon, row in rows.items()} for name, rows in systems.items()}
@@ -142,6 +145,10 @@ def _horizons(values):
   return horizons
 
 
-if __name__ == '__main__':
+def entry_point() -> None:
   define_flags()
   command_line.run(main)
+
+
+if __name__ == '__main__':
+  entry_point()

@@ -7,40 +7,46 @@ Finished runs are kept and never trained again; a killed sweep goes on where its
 """
 
 import pathlib
+from collections.abc import Sequence
+
+from absl import flags
 
 from launch import command_line
 from launch import report as launch_report
 
-from absl import flags
 
-
-def define_flags():
+def define_flags() -> None:
   command_line.define_gin_flags('Which sweep: a file of gin/sweeps/')
   flags.DEFINE_string('out', None, 'Folder of the sweep (default: runs/sweeps/<gin file>).')
   flags.DEFINE_string('address', None, "Of a running Ray cluster, 'auto' for this machine's own; "
                                        'by default Ray is started here, for this sweep alone.')
 
 
-def main():
+def main() -> None:
   given = flags.FLAGS
   run(given.gin_file, given.gin_bindings, given.out, given.address,
       given.allow_gin_imports)
 
 
-def run(gin_files, gin_bindings=(), out=None, address=None, allow_gin_imports=False):
-  """Does what the flags of the same names ask for; reports on it."""
+def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | None = None,
+        address: str | None = None, allow_gin_imports: bool = False) -> None:
+  """Runs the command with the flags of the same names, and reports on its runs."""
   command_line.require_files('gin_file', gin_files)
-  out = pathlib.Path(out or f'runs/sweeps/{pathlib.Path(gin_files[0]).stem}')
+  folder = pathlib.Path(out or f'runs/sweeps/{pathlib.Path(gin_files[0]).stem}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.refuse_bindings_of_runs(gin_bindings)
   cells = command_line.with_gin_errors(configurables.training_cells)
   given = {} if address is None else {'address': address}
   command_line.with_gin_errors(
-      lambda: configurables.run_sweep(folder=out, cells=cells, **given))
-  launch_report.run(out / 'runs', out)
+      lambda: configurables.run_sweep(folder=folder, cells=cells, **given))
+  launch_report.run(str(folder / 'runs'), str(folder))
+
+
+def entry_point() -> None:
+  define_flags()
+  command_line.run(main)
 
 
 if __name__ == '__main__':
-  define_flags()
-  command_line.run(main)
+  entry_point()

@@ -10,13 +10,17 @@ return that they did reach (hindsight), and drawn uniformly, all being of one le
 """
 
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import tensorflow as tf
 from tf_agents.agents import tf_agent
+from tf_agents.trajectories.trajectory import Trajectory
 
-from asm_tf.agents.programs import (
-    compiled, default_parts, in_parts, in_replicas, mean_of, variables_of)
-from asm_tf.agents.updates import apply_if_finite
+from asm_tf.agents import update_metrics
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.execution import mean_of
+from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.environments import scores
 from asm_tf.errors import UserError, require_positive
 from asm_tf.models.decision_transformer import DecisionTransformer
@@ -24,67 +28,73 @@ from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
 from asm_tf.policies.squashed_gaussian import squashed_entropy
 
-_LARGEST_ACTION = 0.999  # whose atanh is what the likelihood is taken at
+_LARGEST_ACTION = 0.999  # at whose atanh the likelihood of larger actions is taken
+
+
+class ReturnTarget(NamedTuple):
+  """The return to reach, in exploration and evaluation, and the unit of returns."""
+
+  value: float
+  scale: float
 
 
 class DecisionTransformerAgent(tf_agent.TFAgent):
-  """One `train` call is one update on windows of the drawn episodes."""
+  """One `train` call is one update on windows of the drawn episodes.
 
-  def __init__(self, time_step_spec, action_spec, *, model, optimizer, temperature_optimizer,
-               horizon, target_return, return_scale, target_entropy, clip_norm=0.25, seed=0,
-               jit_compile=False, parts=1, strategy=None):
-    """Builds the agent from its parts.
+  Attributes:
+    model: the `DecisionTransformer`.
+  """
+
+  def __init__(self, setup: AgentSetup, model: DecisionTransformer, target: ReturnTarget,
+               learning_rate: float = 1e-3, temperature_learning_rate: float = 1e-3,
+               clip_norm: float = 0.25):
+    """Builds the agent.
 
     Args:
-      time_step_spec: TF-Agents time-step spec with observations [n+1].
-      action_spec: TF-Agents action spec, [m] in [-1, 1].
-      model: `DecisionTransformer`.
-      optimizer: Keras optimiser of the model.
-      temperature_optimizer: another, of lambda.
-      horizon: H.
-      target_return: the return asked for, in exploration and evaluation.
-      return_scale: the unit in which the model counts returns.
-      target_entropy: beta, nats an action.
-      clip_norm: largest norm of the gradient.
-      seed: of exploration, windows and entropy estimates.
-      jit_compile: see `AsmAgent`.
-      parts: see `AsmAgent`.
-      strategy: see `AsmAgent`.
+      setup: what it is built for.
+      model: the policy, built.
+      target: the return to reach.
+      learning_rate: of Adam, for the model.
+      temperature_learning_rate: of Adam, for lambda, the dual variable of the entropy.
+      clip_norm: largest norm of the model's gradient.
     """
+    require_positive(**{
+        'DecisionTransformerAgent.learning_rate': learning_rate,
+        'DecisionTransformerAgent.temperature_learning_rate': temperature_learning_rate,
+        'DecisionTransformerAgent.clip_norm': clip_norm})
+    execution = setup.execution
     self.model = model
-    self._horizon, self._clip_norm = horizon, clip_norm
-    self._target_entropy = target_entropy
-    self._optimizer, self._temperature_optimizer = optimizer, temperature_optimizer
-    self._strategy = strategy
-    with variables_of(strategy):
-      self._target_return = tf.Variable(target_return, trainable=False, dtype=tf.float32)
-      self._return_scale = tf.Variable(return_scale, trainable=False, dtype=tf.float32)
+    self._execution = execution
+    self._horizon, self._clip_norm = setup.system.horizon, clip_norm
+    self._target_entropy = -float(setup.system.action_size)  # beta, nats per action
+    with execution.creating_variables():
+      self._target_return = tf.Variable(target.value, trainable=False, dtype=tf.float32)
+      self._return_scale = tf.Variable(target.scale, trainable=False, dtype=tf.float32)
       self._log_temperature = tf.Variable(tf.math.log(0.1), name='log_temperature')
-      optimizer.build(model.trainable_variables)
-      temperature_optimizer.build([self._log_temperature])
-    self._exploration, self._sampling = (
-        tf.random.Generator.from_seed((seed, stream), alg='philox') for stream in (1, 2))
-    self._losses = {name: tf.Variable(float('nan'), trainable=False, name=name) for name in (
-        'action_loss', 'policy_entropy', 'temperature', 'policy_gradient_norm')}
-    self._losses['skipped_updates'] = tf.Variable(0.0, trainable=False, name='skipped_updates')
-    self._gradient = in_replicas(
-        in_parts(compiled(self._gradient_of, jit_compile), parts), strategy)
-    self._apply = compiled(self._apply_to_both, jit_compile and strategy is None)
-    policy, collect_policy = (ReturnConditionedPolicy(
-        time_step_spec, action_spec, model, self._target_return, self._return_scale, generator)
-                              for generator in (None, self._exploration))
+    self._optimizer = execution.adam(learning_rate, model.trainable_variables)
+    self._temperature_optimizer = execution.adam(
+        temperature_learning_rate, [self._log_temperature])
+    exploration, self._sampling = setup.generator(1), setup.generator(2)
+    self._metrics = UpdateMetrics(
+        'action_loss', 'policy_entropy', 'temperature', 'policy_gradient_norm')
+    self._gradient = execution.gradient_program(self._losses_and_gradient)
+    self._apply = execution.update_program(self._apply_gradients)
+    specs = setup.time_step_spec, setup.action_spec
+    policy, collect_policy = (
+        ReturnConditionedPolicy(*specs, model, self._target_return, self._return_scale, generator)
+        for generator in (None, exploration))
     super().__init__(
-        time_step_spec, action_spec, policy=policy, collect_policy=collect_policy,
-        train_sequence_length=horizon + 1,
+        *specs, policy=policy, collect_policy=collect_policy,
+        train_sequence_length=setup.system.horizon + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
-  def observe(self, episodes):
-    """Takes new episodes, a Trajectory [B, H+1, ...], into the running moments of states."""
+  def observe(self, episodes: Trajectory) -> None:
+    """Takes new episodes, a Trajectory [B, H+1, ...], into the running moments of the states."""
     self.model.normalizer.update(episodes.observation[..., :-1])
 
-  def losses(self):
+  def metrics(self) -> dict[str, tf.Tensor]:
     """{name: scalar} of the last update; NaN before the first."""
-    return dict(self._losses)
+    return update_metrics.merge(self._metrics)
 
   def _train(self, experience, weights=None):
     if weights is not None:
@@ -92,11 +102,9 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     window, noise = self._windows(experience)
     loss, entropy, norm, applied = self._apply(self._gradient(*window, noise))
     self.train_step_counter.assign_add(1)
-    self._losses['skipped_updates'].assign_add(tf.where(applied, 0.0, 1.0))
-    for name, value in {'action_loss': loss, 'policy_entropy': entropy,
-                        'policy_gradient_norm': norm,
-                        'temperature': tf.exp(self._log_temperature)}.items():
-      self._losses[name].assign(value)
+    self._metrics.record(
+        applied, action_loss=loss, policy_entropy=entropy, policy_gradient_norm=norm,
+        temperature=tf.exp(self._log_temperature))
     return tf_agent.LossInfo(loss, extra=())
 
   def _windows(self, experience):
@@ -109,7 +117,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     window = [tf.gather(part, t, batch_dims=1) for part in (to_go, states, actions)]
     return (*window, t), self._sampling.normal(window[2].shape)
 
-  def _gradient_of(self, to_go, states, actions, t, noise):
+  def _losses_and_gradient(self, to_go, states, actions, t, noise):
     with tf.GradientTape() as tape:
       mean, log_std = self.model(
           to_go / self._return_scale, states, actions, t, training=True)
@@ -118,20 +126,19 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
       objective = loss - tf.exp(self._log_temperature) * entropy
     return loss, entropy, tape.gradient(objective, self.model.trainable_variables)
 
-  def _apply_to_both(self, parts):
-    loss, entropy, gradients = mean_of(parts)
+  def _apply_gradients(self, microbatches):
+    loss, entropy, gradients = mean_of(microbatches)
     # d/d log lambda of lambda (entropy - beta)
     slope = tf.exp(self._log_temperature) * (entropy - self._target_entropy)
-    norm, applied = apply_if_finite(
-        self._optimizer, gradients, self.model.trainable_variables, self._clip_norm,
-        self._strategy)
-    apply_if_finite(self._temperature_optimizer, [slope], [self._log_temperature],
-                    strategy=self._strategy)
+    norm, applied = self._execution.apply_if_finite(
+        self._optimizer, gradients, self.model.trainable_variables, self._clip_norm)
+    self._execution.apply_if_finite(
+        self._temperature_optimizer, [slope], [self._log_temperature])
     return loss, entropy, norm, applied
 
 
-def log_likelihood(actions, mean, log_std):
-  """log pi of actions [..., m] under a squashed Gaussian, summed over m, in nats."""
+def log_likelihood(actions: tf.Tensor, mean: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
+  """Returns log pi(a) [...] of actions [..., m] under a squashed Gaussian, in nats."""
   actions = tf.clip_by_value(actions, -_LARGEST_ACTION, _LARGEST_ACTION)
   u = tf.atanh(actions)
   gaussian = (-0.5 * ((u - mean) * tf.exp(-log_std)) ** 2 - log_std
@@ -140,57 +147,43 @@ def log_likelihood(actions, mean, log_std):
 
 
 def make_decision_transformer_agent(
-    system, time_step_spec, action_spec, model_period, seed, model=DecisionTransformer,
-    target_score=1.0, learning_rate=1e-3, temperature_learning_rate=1e-3, jit_compile=True,
-    parts=None, strategy=None):
+    setup: AgentSetup, model: Callable[..., DecisionTransformer] = DecisionTransformer,
+    target_score: float = 1.0,
+    agent: Callable[..., DecisionTransformerAgent] = DecisionTransformerAgent
+) -> DecisionTransformerAgent:
   """Builds the agent for a system whose random and optimal returns are known.
 
   Args:
-    system: `System` with a stored optimum.
-    time_step_spec: of the environment.
-    action_spec: of the environment.
-    model_period: not used.
-    seed: of exploration and training; the weights follow TensorFlow's own seed.
+    setup: what the agent is built for.
     model: class of `DecisionTransformer`.
-    target_score: the return to reach, as a normalised score: 1 asks for the optimum
-      (expert), 2 for as much again above the random policy (overshot).
-    learning_rate: of Adam.
-    temperature_learning_rate: of Adam, for the entropy's dual variable.
-    jit_compile: compile the updates with XLA.
-    parts: see `make_asm_agent`.
-    strategy: see `make_asm_agent`.
+    target_score: the return to reach, as a normalised score: 1 is the optimum (expert), 2
+      as far again above the random policy (overshot).
+    agent: class of the agent.
+
+  Raises:
+    UserError: if no optimum of the system is known.
   """
-  del model_period
-  require_positive(learning_rate=learning_rate,
-                   temperature_learning_rate=temperature_learning_rate)
+  system = setup.system
+  reference = _require_reference(system)
+  spread = reference.optimal - reference.random
+  with setup.execution.creating_variables():
+    normalizer = Normalizer(system.state_size, system.horizon)
+    policy = model(normalizer, system.state_size, system.action_size)
+  return agent(
+      setup, policy, ReturnTarget(reference.random + target_score * spread, spread))
+
+
+def _require_reference(system):
+  """The system's reference returns; `UserError` where there are none."""
   if not system.is_differentiable:
     raise UserError(f'a return-conditioned agent needs a known optimum, and {system.name} has '
                     'none: train another, such as gin/gymnasium_pendulum.gin.')
   reference = scores.reference_for(system)
   if reference is None and scores.reference(system.name, system.horizon):
-    raise UserError(f'a return-conditioned agent needs an optimum, and the one of {system.name} is '
-                    'known for its default parameters alone: leave them, noise too.')
+    raise UserError(f'a return-conditioned agent needs an optimum, and that of {system.name} is '
+                    'known for its default parameters only: leave them, noise too.')
   if reference is None:
     raise UserError(
         f'a return-conditioned agent needs the optimum of {system.name} at H = {system.horizon}: '
         f'run `python -m launch.solve --system={system.name} --horizon={system.horizon} --save`.')
-  spread = reference.optimal - reference.random
-  with variables_of(strategy):
-    normalizer = Normalizer(system.state_size, system.horizon)
-    model = model(normalizer, system.state_size, system.action_size)
-    optimizer, temperature_optimizer = (
-        tf.keras.optimizers.Adam(rate, jit_compile=False)
-        for rate in (learning_rate, temperature_learning_rate))
-  return DecisionTransformerAgent(
-      time_step_spec, action_spec,
-      model=model,
-      optimizer=optimizer,
-      temperature_optimizer=temperature_optimizer,
-      horizon=system.horizon,
-      target_return=reference.random + target_score * spread,
-      return_scale=spread,
-      target_entropy=-float(system.action_size),
-      seed=seed,
-      jit_compile=jit_compile,
-      parts=default_parts(strategy) if parts is None else parts,
-      strategy=strategy)
+  return reference

@@ -9,11 +9,15 @@ population of episodes the cross-entropy method moves a Gaussian towards the eli
 it has seen. Both are evaluated by what they would play now: mu, or the best sequence.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories import policy_step
+from tf_agents.trajectories.trajectory import Trajectory
 
+from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.errors import UserError, require_at_least
 
 _SMALLEST_STD = 1e-3
@@ -22,24 +26,23 @@ _SMALLEST_STD = 1e-3
 class SequenceSearchAgent(tf_agent.TFAgent):
   """Learns from whole episodes, as they are observed; `train` has nothing to do."""
 
-  def __init__(self, time_step_spec, action_spec, *, horizon, population=50, elite=5,
-               refit=True, seed=0):
+  def __init__(self, setup: AgentSetup, population: int = 50, elite: int = 5,
+               refit: bool = True):
     """Builds the agent.
 
     Args:
-      time_step_spec: TF-Agents time-step spec with observations [n+1].
-      action_spec: TF-Agents action spec, [m] in [-1, 1].
-      horizon: H.
+      setup: what it is built for; its system's episodes have one length.
       population: episodes between two moves of the Gaussian.
-      elite: how many of them it is moved to.
-      refit: True is the cross-entropy method; False keeps drawing uniformly, which is
-        random search.
-      seed: of the sequences.
+      elite: the number of best episodes that it moves to.
+      refit: True is the cross-entropy method; False keeps drawing uniformly, which is random
+        search.
     """
-    require_at_least(1, population=population, elite=elite)
+    require_at_least(1, **{'SequenceSearchAgent.population': population,
+                           'SequenceSearchAgent.elite': elite})
     if elite > population:
-      raise UserError(f'elite is {elite} of a population of {population}: give fewer.')
-    size = [horizon, action_spec.shape[0]]
+      raise UserError(f'SequenceSearchAgent.elite is {elite} of a population of {population}: '
+                      'give fewer.')
+    size = [setup.system.horizon, setup.action_spec.shape[0]]
     self._elite, self._refit = elite, refit
     self._mean = tf.Variable(tf.zeros(size), trainable=False, name='mean')
     self._std = tf.Variable(tf.ones(size), trainable=False, name='std')
@@ -48,18 +51,18 @@ class SequenceSearchAgent(tf_agent.TFAgent):
     self._sequences = tf.Variable(tf.zeros([population, *size]), trainable=False)
     self._returns = tf.Variable(tf.zeros([population]), trainable=False)
     self._seen = tf.Variable(0, trainable=False, name='seen')
-    generator = tf.random.Generator.from_seed((seed, 1), alg='philox')
     played = self._mean if refit else self._best
+    specs = setup.time_step_spec, setup.action_spec
     super().__init__(
-        time_step_spec, action_spec,
-        policy=_SequencePolicy(time_step_spec, action_spec, played),
+        *specs,
+        policy=_SequencePolicy(*specs, played),
         collect_policy=_SequencePolicy(
-            time_step_spec, action_spec, self._mean, self._std if refit else None, generator),
-        train_sequence_length=horizon + 1,
+            *specs, self._mean, self._std if refit else None, setup.generator(1)),
+        train_sequence_length=setup.system.horizon + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
-  def observe(self, episodes):
-    """Takes in one new episode, a Trajectory [1, H+1, ...]."""
+  def observe(self, episodes: Trajectory) -> None:
+    """Takes one new episode, a Trajectory [1, H+1, ...]."""
     actions, reached = episodes.action[0, :-1], tf.reduce_sum(episodes.reward[0, :-1])
     better = reached > self._best_return
     self._best.assign(tf.where(better, actions, self._best))
@@ -72,7 +75,7 @@ class SequenceSearchAgent(tf_agent.TFAgent):
     if self._refit:
       tf.cond(self._seen % population == 0, self._move, lambda: None)
 
-  def losses(self):
+  def metrics(self) -> dict[str, tf.Tensor]:
     """{name: scalar}: the best return so far, and the mean deviation of the Gaussian."""
     return {'best_return': self._best_return, 'sequence_std': tf.reduce_mean(self._std)}
 
@@ -108,15 +111,22 @@ class _SequencePolicy(tf_policy.TFPolicy):
     return policy_step.PolicyStep(action, policy_state)
 
 
-def make_sequence_search_agent(system, time_step_spec, action_spec, model_period, seed,
-                               population=50, elite=5, refit=True, strategy=None):
-  """Builds the agent: see `SequenceSearchAgent`; `model_period` is not used."""
-  del model_period
-  if strategy is not None:
+def make_sequence_search_agent(
+    setup: AgentSetup,
+    agent: Callable[..., SequenceSearchAgent] = SequenceSearchAgent) -> SequenceSearchAgent:
+  """Builds the agent.
+
+  Args:
+    setup: what the agent is built for.
+    agent: class of the agent.
+
+  Raises:
+    UserError: on several replicas, or where episodes may end early.
+  """
+  if setup.execution.strategy is not None:
     raise UserError('a search over action sequences has no gradients to share among replicas: '
                     'leave --strategy.')
-  if not system.has_fixed_length:
-    raise UserError(f'episodes of {system.name} may end early, and a sequence of which only a part '
-                    'was played cannot be scored: train another agent.')
-  return SequenceSearchAgent(time_step_spec, action_spec, horizon=system.horizon,
-                             population=population, elite=elite, refit=refit, seed=seed)
+  if not setup.system.has_fixed_length:
+    raise UserError(f'episodes of {setup.system.name} may end early, and a sequence that was only '
+                    'partly played has no score: train another agent.')
+  return agent(setup)

@@ -6,21 +6,22 @@ from tf_agents.environments import py_environment, tf_py_environment
 from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.errors import UserError
 
 
 class GymnasiumEnvironment(tf_py_environment.TFPyEnvironment):
   """`GymnasiumCopies` as a TF environment, for drivers that run in a graph."""
 
-  def __init__(self, system, batch_size=1, seed=0):
+  def __init__(self, system: GymnasiumSystem, batch_size: int = 1, seed: int | tuple[int, ...] = 0):
     """Builds the environment: see `GymnasiumCopies`."""
     super().__init__(GymnasiumCopies(system, batch_size, seed))
 
-  def reseed(self):
+  def reseed(self) -> None:
     """Starts again at the first episodes, in eager code or a graph."""
     tf.numpy_function(self.pyenv.reseed, [], [])
 
-  def checkpoint_items(self):
+  def checkpoint_items(self) -> dict:
     """What a checkpoint between two episodes must hold, by name."""
     return {'episodes': self.pyenv.episodes}
 
@@ -43,7 +44,7 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     failure: the `UserError` that stopped the environment, or None.
   """
 
-  def __init__(self, system, batch_size=1, seed=0):
+  def __init__(self, system: GymnasiumSystem, batch_size: int = 1, seed: int | tuple[int, ...] = 0):
     """Builds the copies.
 
     Args:
@@ -61,24 +62,24 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     self.failure = None
 
   @property
-  def batched(self):
+  def batched(self) -> bool:
     return True
 
   @property
-  def batch_size(self):
+  def batch_size(self) -> int:
     return len(self._copies)
 
-  def observation_spec(self):
+  def observation_spec(self) -> array_spec.BoundedArraySpec:
     system = self._system
     return array_spec.BoundedArraySpec(
         [system.state_size + 1], np.float32, np.append(system.state_low, 0),
         np.append(system.state_high, system.horizon), name='observation')
 
-  def action_spec(self):
+  def action_spec(self) -> array_spec.BoundedArraySpec:
     return array_spec.BoundedArraySpec(
         [self._system.action_size], np.float32, -1.0, 1.0, name='action')
 
-  def reseed(self):
+  def reseed(self) -> None:
     """Starts again at the first episodes."""
     self.episodes.restart()
 
@@ -131,7 +132,7 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     raise self.failure
 
   def _time_step(self, copies):
-    states, rewards, discounts = zip(*copies)
+    states, rewards, discounts = zip(*copies, strict=True)
     step_type = np.where(self._t == 0, ts.StepType.FIRST,
                          np.where(self._ended, ts.StepType.LAST, ts.StepType.MID))
     return ts.TimeStep(
@@ -143,23 +144,23 @@ class GymnasiumCopies(py_environment.PyEnvironment):
 class EpisodeNumbers(tf.train.experimental.PythonState):
   """How many episodes each copy has begun; part of a checkpoint."""
 
-  def __init__(self, copies):
+  def __init__(self, copies: int):
     self._begun = np.zeros(copies, np.int64)
 
-  def next(self, i):
+  def next(self, i: int) -> int:
     """The number of the episode that copy i begins now, from 1."""
     self._begun[i] += 1
     return self.last(i)
 
-  def last(self, i):
+  def last(self, i: int) -> int:
     """The number of the episode that copy i is in."""
     return int(self._begun[i])
 
-  def restart(self):
+  def restart(self) -> None:
     self._begun[:] = 0
 
-  def serialize(self):
+  def serialize(self) -> bytes:
     return self._begun.tobytes()
 
-  def deserialize(self, string_value):
+  def deserialize(self, string_value: bytes) -> None:
     self._begun = np.frombuffer(string_value, np.int64).copy()

@@ -5,11 +5,15 @@ agent learns both (gin/agents/learned_reward.gin), and there is no simulator to 
 """
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_at_least
+
+if TYPE_CHECKING:
+  import gymnasium
 
 
 class GymnasiumSystem:
@@ -29,7 +33,8 @@ class GymnasiumSystem:
   distractors = 0
   dt = 1  # pictures count time in steps
 
-  def __init__(self, horizon, environment, can_terminate=True, kwargs=None):
+  def __init__(self, horizon: int, environment: str, can_terminate: bool = True,
+               kwargs: dict | None = None):
     """Looks at the environment.
 
     Args:
@@ -56,11 +61,11 @@ class GymnasiumSystem:
     self.horizon = horizon
     self.has_fixed_length = not can_terminate
     self._kwargs = dict(kwargs or {})
-    environment = self.make()
-    self._check_length(environment.spec.max_episode_steps)
-    space = self._box(environment.observation_space, 'observation', 'FlattenObservation')
-    self._action_space = self._box(environment.action_space, 'action', 'RescaleAction')
-    environment.close()
+    made = self.make()
+    self._check_length(made.spec.max_episode_steps if made.spec else None)
+    space = self._box(made.observation_space, 'observation', 'FlattenObservation')
+    self._action_space = self._box(made.action_space, 'action', 'RescaleAction')
+    made.close()
     self.state_low, self.state_high = np.ravel(space.low), np.ravel(space.high)
     self._control_low = np.ravel(self._action_space.low)
     self._control_high = np.ravel(self._action_space.high)
@@ -72,19 +77,19 @@ class GymnasiumSystem:
                       '(gymnasium.wrappers.RescaleAction).')
 
   @property
-  def state_size(self):
+  def state_size(self) -> int:
     """n."""
     return len(self.state_low)
 
   @property
-  def action_size(self):
+  def action_size(self) -> int:
     """m."""
     return len(self._control_low)
 
-  def make(self):
+  def make(self) -> 'gymnasium.Env':
     """A new copy of the environment."""
     try:
-      import gymnasium  # here, so that nobody else waits for it
+      import gymnasium  # here: others need not wait for it
       return gymnasium.make(self.name, disable_env_checker=True, **self._kwargs)
     except ImportError as error:
       raise UserError(f'{self.name} cannot be made ({_first_line(error)}): install what it '
@@ -94,12 +99,12 @@ class GymnasiumSystem:
           f'{self.name} cannot be made ({_first_line(error)}): give the id of a registered '
           'environment and the arguments that it takes, and install what it needs.') from error
 
-  def control(self, action):
+  def control(self, action: tf.Tensor) -> tf.Tensor:
     """The action [..., m] in [-1, 1], a tensor, rescaled to the environment's bounds."""
     low, high = self._control_low, self._control_high
     return low + (action + 1) / 2 * (high - low)
 
-  def native_action(self, action):
+  def native_action(self, action: np.ndarray) -> np.ndarray:
     """An action [m] in [-1, 1], an array, as the environment takes it."""
     low, high = self._control_low, self._control_high
     control = low + (np.clip(action, -1, 1) + 1) / 2 * (high - low)

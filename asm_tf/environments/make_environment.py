@@ -1,28 +1,33 @@
 """The environment that belongs to a system."""
 
 import contextlib
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from asm_tf.environments.gymnasium_environment import GymnasiumEnvironment
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.system_environment import SystemEnvironment
+from asm_tf.systems.system import System
 
 
-def make_environment(system, batch_size=1, seed=0):
-  """A TF environment of `batch_size` copies with `reseed` and `checkpoint_items`.
+def make_environment(system: System | GymnasiumSystem, batch_size: int = 1,
+                     seed: int | tuple[int, ...] = 0) -> SystemEnvironment | GymnasiumEnvironment:
+  """Makes a TF environment of `batch_size` copies with `reseed` and `checkpoint_items`.
 
   Args:
     system: `System`, whose equations run in the graph, or `GymnasiumSystem`.
     batch_size: number of copies.
-    seed: of everything random in them, whole number or a tuple of some.
+    seed: of everything random in them, an integer or a tuple of integers.
   """
-  make = SystemEnvironment if system.is_differentiable else GymnasiumEnvironment
-  return make(system, batch_size, seed)
+  if isinstance(system, GymnasiumSystem):
+    return GymnasiumEnvironment(system, batch_size, seed)
+  return SystemEnvironment(system, batch_size, seed)
 
 
 @contextlib.contextmanager
-def failures_of(env):
-  """Lets the `UserError` of an environment in Python out of the graph that it runs in."""
+def failures_of(env: SystemEnvironment | GymnasiumEnvironment) -> Iterator[None]:
+  """A context that raises the `UserError` of a Python environment, not the graph's error."""
   try:
     yield
   except tf.errors.OpError as error:

@@ -13,14 +13,16 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.systems.rollout import simulate
+from asm_tf.systems.system import System
 
 TABLE = pathlib.Path(__file__).with_name('optima.json')
 
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-  """What a return is measured against.
+  """The returns that a normalised score is measured against.
 
   Attributes:
     random: mean return of the uniform random policy.
@@ -37,8 +39,8 @@ class Reference:
   robust_optimal: float | None = None
 
 
-def reference(system_name, horizon):
-  """The stored `Reference` of a system at a horizon, or None where there is none."""
+def reference(system_name: str, horizon: int) -> Reference | None:
+  """Returns the stored `Reference` of a system at a horizon, or None where there is none."""
   row = read_table().get(system_name, {}).get(str(horizon))
   if row is None:
     return None
@@ -46,32 +48,32 @@ def reference(system_name, horizon):
                    np.array(row['actions'], np.float64), row.get('robust_optimal'))
 
 
-def reference_for(system):
-  """The stored `Reference` of a system, or None where it differs from the stored one."""
+def reference_for(system: System | GymnasiumSystem) -> Reference | None:
+  """Returns the `Reference` of a system, or None where its parameters are not the stored ones."""
   stored = reference(system.name, system.horizon)
-  if stored is None:
+  if stored is None or not isinstance(system, System):
     return None
   default = type(system)(system.horizon, dtype=system.dtype)
   return stored if repr(vars(system)) == repr(vars(default)) else None
 
 
-def optimal_trajectory(system):
-  """The stored optimum rolled out: (states [H+1, n], actions [H, m]), or None."""
+def optimal_trajectory(system: System | GymnasiumSystem) -> tuple[np.ndarray, np.ndarray] | None:
+  """Rolls the stored optimum out: (states [H+1, n], actions [H, m]), or None."""
   best = reference_for(system)
-  if best is None:
+  if best is None or not isinstance(system, System):
     return None
   states, _ = simulate(system, tf.constant(best.actions[None], system.dtype))
   return states[0].numpy(), best.actions
 
 
-def normalised_score(returns, reference):
-  """(J - random) / (optimal - random) of a number or an array of returns J."""
+def normalised_score(returns: float | np.ndarray, reference: Reference) -> float | np.ndarray:
+  """Returns (J - random) / (optimal - random) for one or many returns J."""
   return (returns - reference.random) / (reference.optimal - reference.random)
 
 
 @functools.cache
-def read_table():
-  """{system: {str(H): row}} as stored."""
+def read_table() -> dict:
+  """Returns {system: {str(H): row}} as stored."""
   if not TABLE.exists():
     return {}
   return json.loads(TABLE.read_text())['systems']

@@ -6,6 +6,8 @@ from tf_agents.environments import tf_environment
 from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
+from asm_tf.systems.system import System
+
 _NOT_STARTED = -1
 
 
@@ -17,7 +19,7 @@ class SystemEnvironment(tf_environment.TFEnvironment):
   TF-Agents environment, a step after the last, or before the first reset, resets.
   """
 
-  def __init__(self, system, batch_size=1, seed=0):
+  def __init__(self, system: System, batch_size: int = 1, seed: int | tuple[int, ...] = 0):
     """Builds the environment.
 
     Args:
@@ -38,11 +40,11 @@ class SystemEnvironment(tf_environment.TFEnvironment):
     self._seed = seed
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
 
-  def reseed(self):
+  def reseed(self) -> None:
     """Starts the process noise again from the seed."""
     self._generator.reset_from_seed(self._seed)
 
-  def checkpoint_items(self):
+  def checkpoint_items(self) -> dict:
     """What a checkpoint must hold, by name (a TFEnvironment is not trackable)."""
     return {'t': self._t, 'state': self._state, 'reward': self._reward,
             'generator': self._generator}

@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import time
+from collections.abc import Callable, Iterator
 
 import gin
 from tqdm import tqdm
@@ -24,7 +25,8 @@ from asm_tf.errors import UserError
 from asm_tf.training.run_folder import json_line, versions, write_atomically
 
 
-def run_cells(folder, cells, run, command=None):
+def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict], list[dict]],
+              command: str | None = None) -> list[dict]:
   """Runs the cells that are missing.
 
   Args:
@@ -52,7 +54,7 @@ def run_cells(folder, cells, run, command=None):
   with tqdm(total=len(cells), unit='cell', dynamic_ncols=True, position=1) as bar:
     # First what no other process is at; then wait for the rest, or do it if they died.
     for wait in (False, True):
-      for cell, path in zip(cells, paths):
+      for cell, path in zip(cells, paths, strict=True):
         if not path.exists():
           with locked(path.with_suffix('.lock'), wait) as mine:
             if mine and not path.exists():
@@ -69,7 +71,7 @@ def _run_cell(path, cell, run, command):
 
 
 @contextlib.contextmanager
-def locked(path, wait=True):
+def locked(path: pathlib.Path, wait: bool = True) -> Iterator[bool]:
   """Holds a lock; yields False, without it, if another process has it and `wait` is False."""
   lock = os.open(path, os.O_RDWR | os.O_CREAT)
   try:

@@ -1,7 +1,15 @@
 """A figure of the paper: run the cells that are missing, then table and pictures."""
 
+import pathlib
+from collections.abc import Callable
 
-def figure(folder, preset, cells, run_cells, table, draw, command=None):
+from matplotlib.figure import Figure
+
+
+def figure(folder: str | pathlib.Path, preset: str, cells: Callable[[str], list[dict]],
+           run_cells: Callable[..., list[dict]], table: Callable[[list[dict]], str],
+           draw: Callable[[list[dict]], dict[str, Figure]],
+           command: str | None = None) -> tuple[list[dict], str, dict[str, Figure]]:
   """Runs an experiment and analyses what is there.
 
   Args:
@@ -24,8 +32,9 @@ def figure(folder, preset, cells, run_cells, table, draw, command=None):
   return rows, table(rows), draw(rows)
 
 
-def markdown_table(rows, column, entry):
-  """A Markdown table with a line a model and a column a horizon.
+def markdown_table(rows: list[dict], column: Callable[[int], str],
+                   entry: Callable[[list[dict]], str]) -> str:
+  """Returns a Markdown table with a line per model and a column per horizon.
 
   Args:
     rows: dicts with 'model' and 'horizon'.
@@ -36,11 +45,11 @@ def markdown_table(rows, column, entry):
   lines = ['| model | ' + ' | '.join(map(column, horizons)) + ' |',
            '|---' * (1 + len(horizons)) + '|']
   for model in dict.fromkeys(row['model'] for row in rows):
-    found = [of(rows, model, horizon) for horizon in horizons]
+    found = [rows_of(rows, model, horizon) for horizon in horizons]
     lines.append(f'| {model} | ' + ' | '.join(entry(part) if part else '' for part in found) + ' |')
   return '\n'.join(lines)
 
 
-def of(rows, model, horizon):
-  """The rows of one model and horizon."""
+def rows_of(rows: list[dict], model: str, horizon: int) -> list[dict]:
+  """Returns the rows of one model and horizon."""
   return [row for row in rows if (row['model'], row['horizon']) == (model, horizon)]

@@ -1,10 +1,11 @@
-"""A folder of training runs as tables and pictures."""
+"""Tables and pictures of a folder of training runs."""
 
 import math
 import pathlib
 import statistics
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from asm_tf.errors import UserError
 from asm_tf.experiments import statistics as run_statistics
@@ -14,8 +15,8 @@ from asm_tf.plots.scores import draw_with_intervals
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
 
 
-def read_runs(folder):
-  """The rows of every run in a folder and those below it, in the order of their names.
+def read_runs(folder: str | pathlib.Path) -> list[dict]:
+  """Returns the rows of every run in a folder and those below it, in the order of their names.
 
   Runs that have no evaluation yet are left out.
 
@@ -32,7 +33,7 @@ def read_runs(folder):
   return rows
 
 
-def tables(rows):
+def tables(rows: list[dict]) -> str:
   """A Markdown table of final scores for each horizon.
 
   Args:
@@ -41,14 +42,15 @@ def tables(rows):
   return '\n\n'.join(_table(found, horizon) for horizon, found in by_horizon(rows).items())
 
 
-def pictures(rows):
+def pictures(rows: list[dict]) -> dict[str, Figure]:
   """{name: `Figure`}: interquartile means against steps and H, profiles, and each system.
 
   Args:
     rows: of `training_runs`; none has to be on a system with a stored optimum.
   """
   value, ylabel, reference = measure(rows)
-  curves, profiles, by_h, num_systems = {}, {}, {}, 0
+  curves, profiles, num_systems = {}, {}, 0
+  by_h: dict[str, list[tuple]] = {}
   for horizon, found in by_horizon(rows).items():
     matrices, shared, steps = _comparable(found, value)
     num_systems = max(num_systems, len(shared))
@@ -75,8 +77,9 @@ def pictures(rows):
         profiles, 'score', 'share of runs above', f'{sample}: performance profile')
   if len(curves) > 1:
     drawn['horizons'] = draw_with_intervals(
-        {'': {model: tuple(zip(*points)) for model, points in by_h.items()}}, 'horizon H (steps)',
-        ylabel, title, x_ticks=sorted(by_horizon(rows)), reference=reference, lowest=_LOWEST[value])
+        {'': {model: tuple(zip(*points, strict=True)) for model, points in by_h.items()}},
+        'horizon H (steps)', ylabel, title, x_ticks=sorted(by_horizon(rows)),
+        reference=reference, lowest=_LOWEST[value])
   return drawn
 
 
@@ -87,43 +90,47 @@ def _comparable(rows, value):
 
 
 def _draw_systems(rows):
-  """A panel a system: the median over seeds and their range, against H or against steps."""
+  """One panel per system: the median over seeds and their range, against H or against steps."""
   value, ylabel, reference = measure(rows)
   horizons = sorted({row['horizon'] for row in rows})
   panels = {}
   for row in rows:
     lines = panels.setdefault(row['system'], {}).setdefault(run_statistics.label(row), {})
-    points = (zip(row['env_steps'], row[value]) if len(horizons) == 1
+    points = (zip(row['env_steps'], row[value], strict=True) if len(horizons) == 1
               else [(row['horizon'], row[value][-1])])
     for x, y in points:
       lines.setdefault(x, []).append(math.nan if y is None else y)
-  panels = {
-      system: {model: tuple(zip(*((x, np.median(points[x]), np.min(points[x]), np.max(points[x]))
-                                  for x in sorted(points)))) for model, points in lines.items()}
-      for system, lines in panels.items()}
+  panels = {system: {model: _median_and_range(points) for model, points in lines.items()}
+            for system, lines in panels.items()}
   against = ({'xlabel': 'environment steps'} if len(horizons) == 1 else
              {'xlabel': 'horizon H (steps)', 'x_ticks': horizons})
   return draw_with_intervals(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
-      title=f'{"H = %d: " % horizons[0] if len(horizons) == 1 else ""}median and range of '
-            f'{_seeds(rows)}', reference=reference, **against)
+      title=(f'H = {horizons[0]}: ' if len(horizons) == 1 else '')
+      + f'median and range of {_seeds(rows)}', reference=reference, **against)
 
 
-def measure(rows):
-  """(name of the curve, label, height of the optimum): scores where all systems have one."""
+def _median_and_range(points):
+  """{x: values} as (x, medians, lowest, highest)."""
+  return tuple(zip(*((x, np.median(points[x]), np.min(points[x]), np.max(points[x]))
+                     for x in sorted(points)), strict=True))
+
+
+def measure(rows: list[dict]) -> tuple[str, str, float | None]:
+  """Returns (curve, label, height of the optimum): scores where all systems have an optimum."""
   if all(any(score is not None for score in row['normalised_score']) for row in rows):
     return 'normalised_score', 'IQM of the score', 1.0
   return 'return', 'IQM of the return', None
 
 
-def by_horizon(rows):
-  """{H: its rows}, in order of H."""
+def by_horizon(rows: list[dict]) -> dict[int, list[dict]]:
+  """Returns {H: its rows}, in order of H."""
   return {horizon: [row for row in rows if row['horizon'] == horizon]
           for horizon in sorted({row['horizon'] for row in rows})}
 
 
 def _table(rows, horizon):
-  """One horizon: a line a model, a column a system, and the aggregate of all the systems."""
+  """One horizon: a line per model, a column per system, and the aggregate over all systems."""
   value, ylabel, _ = measure(rows)
   systems = list(dict.fromkeys(row['system'] for row in rows))
   matrices, shared, _ = _comparable(rows, value)
@@ -140,7 +147,7 @@ def _table(rows, horizon):
     lines[0] += (f' {ylabel} over {", ".join(shared)}, 95 % interval; P: probability that a run '
                  f'is better than one of {best}.')
   lines.append('')
-  lines += ['| model | ' + ' | '.join(systems) + ' | IQM | P | seeds | minutes a run |',
+  lines += ['| model | ' + ' | '.join(systems) + ' | IQM | P | seeds | minutes per run |',
             '|---' * (len(systems) + 5) + '|']
   for model in dict.fromkeys(map(run_statistics.label, rows)):
     found = [row for row in rows if run_statistics.label(row) == model]
@@ -153,8 +160,8 @@ def _table(rows, horizon):
       if len(matrices[model]) > 1:  # one seed has no spread
         aggregate += f' ({_number(low)} to {_number(high)})'
       if model != best:
-        improvement = '{:.2f}'.format(run_statistics.probability_of_improvement(
-            matrices[model][..., 0], matrices[best][..., 0]))
+        improvement = format(run_statistics.probability_of_improvement(
+            matrices[model][..., 0], matrices[best][..., 0]), '.2f')
     seeds = len({row['seed'] for row in found})
     minutes = statistics.median(row['wall_seconds'][-1] for row in found) / 60
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '

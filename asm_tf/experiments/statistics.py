@@ -13,7 +13,9 @@ import numpy as np
 _REPETITIONS = 2000
 
 
-def score_matrices(rows, value='normalised_score'):
+def score_matrices(
+    rows: list[dict],
+    value: str = 'normalised_score') -> tuple[dict[str, np.ndarray], list[str], np.ndarray]:
   """{model: scores [seeds, systems, T]} of rows of one horizon.
 
   A model counts with the systems that every model has a run of, with the seeds that it has on
@@ -27,7 +29,7 @@ def score_matrices(rows, value='normalised_score'):
   Returns:
     The matrices, the systems in order, and the environment steps [T].
   """
-  runs = {}
+  runs: dict[str, dict[str, dict[int, dict]]] = {}
   for row in rows:
     runs.setdefault(label(row), {}).setdefault(row['system'], {})[row['seed']] = row
   shared = [system for system in dict.fromkeys(row['system'] for row in rows)
@@ -44,23 +46,24 @@ def score_matrices(rows, value='normalised_score'):
   return matrices, shared, np.array(steps)
 
 
-def common_steps(rows):
+def common_steps(rows: list[dict]) -> list[int]:
   """The environment steps at which all of the rows' runs were evaluated, in order."""
   return sorted(set.intersection(*(set(row['env_steps']) for row in rows))) if rows else []
 
 
-def at_step(row, step, value):
+def at_step(row: dict, step: int, value: str) -> float | None:
   """The value of a row's curve at an environment step."""
   return row[value][row['env_steps'].index(step)]
 
 
-def label(row):
+def label(row: dict) -> str:
   """What a table calls the model of a row: its gin files, and what else was bound."""
-  model = row['model'].removeprefix('myriad_').replace('+agents/', ' + ')
+  model = row['model'].removeprefix('myriad_').replace('+models/', '_').replace('+agents/', ' + ')
   return f'{model} ({row["variation"]})' if row.get('variation') else model
 
 
-def interquartile_means(matrices):
+def interquartile_means(
+    matrices: dict[str, np.ndarray]) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
   """Interquartile means over seeds and systems, with intervals.
 
   Args:
@@ -72,7 +75,9 @@ def interquartile_means(matrices):
   return _estimates(matrices, _interquartile_mean)
 
 
-def performance_profiles(matrices, thresholds):
+def performance_profiles(
+    matrices: dict[str, np.ndarray],
+    thresholds: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
   """The share of runs that score above each threshold, with intervals.
 
   Args:
@@ -87,7 +92,7 @@ def performance_profiles(matrices, thresholds):
       lambda scores: np.mean(scores[..., None] > thresholds, axis=(0, 1)))
 
 
-def probability_of_improvement(scores, others):
+def probability_of_improvement(scores: np.ndarray, others: np.ndarray) -> float:
   """P(a run of the first scores above one of the second on the same system), ties as a half.
 
   Args:

@@ -12,15 +12,17 @@ import sys
 
 from tqdm import tqdm
 
+from asm_tf import gin_files
 from asm_tf.errors import FailedRuns, UserError, require_at_least, require_not_negative
 from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import locked
 from asm_tf.training.run_folder import json_line, write_atomically
 
 
-def run_sweep(folder, cells, command=None, cpus_per_run=1, gpus_per_run=0, retries=1,
-              address=None):
-  """Trains the cells that are missing and keeps a line a run in <folder>/results.jsonl.
+def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None = None,
+              cpus_per_run: int = 1, gpus_per_run: float = 0, retries: int = 1,
+              address: str | None = None) -> list[dict]:
+  """Trains the missing cells and keeps a line per run in <folder>/results.jsonl.
 
   Args:
     folder: of the sweep; the runs are in <folder>/runs.
@@ -96,7 +98,7 @@ def _train(runs, cells, cpus, gpus, retries, address):
         num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
     environment = {'TF_NUM_INTRAOP_THREADS': str(cpus), 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
     waiting = {task.remote([sys.executable, *training_runs.arguments(runs, cell)],
-                           str(training_runs.folder_of(runs, cell)), str(training_runs.REPOSITORY),
+                           str(training_runs.folder_of(runs, cell)), str(gin_files.BASE),
                            environment): cell for cell in cells}
     while waiting:
       (ended,), _ = ray.wait(list(waiting))
@@ -117,7 +119,7 @@ def _start_ray(address):
   os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
   if not address:  # Ray would listen on every interface, even when it is given 127.0.0.1
     os.environ['RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER'] = '0'
-  import ray  # pylint: disable=import-outside-toplevel; takes a second, and reads what is above
+  import ray  # takes a second, and reads the variables above
   try:
     if address and ':' in address:  # Ray itself would try for a quarter of an hour
       host, port = address.removeprefix('ray://').rsplit(':', 1)
@@ -137,13 +139,20 @@ def _task():
   and with it TensorFlow.
   """
   def train(command, folder, directory, environment):
-    import ctypes, fcntl, os, signal, subprocess  # pylint: disable=all
+    import ctypes
+    import fcntl
+    import os
+    import signal
+    import subprocess
     # A killed sweep takes its runs along, which save; the next one waits until they have.
     if os.path.isfile(folder + '/lock'):
       lock = os.open(folder + '/lock', os.O_RDWR)
       fcntl.flock(lock, fcntl.LOCK_EX)
       os.close(lock)
-    end_with_parent = lambda: ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    def end_with_parent():
+      ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
     with open(folder + '.log', 'w') as log:
       done = subprocess.run(command, cwd=directory, env=os.environ | environment, stdout=log,
                             stderr=log, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)

@@ -19,12 +19,12 @@ import itertools
 import json
 import pathlib
 import re
+from collections.abc import Sequence
 
+from asm_tf import gin_files
 from asm_tf.errors import UserError, require_at_least
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
-
-REPOSITORY = pathlib.Path(__file__).parents[2]
 
 _CURVES = ('env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')
 # What launch.main's configurations call the fields of a cell.
@@ -36,7 +36,9 @@ _BINDING = rf'{_NAME}=\S*[^\s\\]'
 _LONGEST_NAME = 200  # bytes; file systems take 255, and .log comes after it
 
 
-def training_cells(models, systems, horizons, num_env_steps, num_seeds, variations=None):
+def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequence[int],
+                   num_env_steps: int, num_seeds: int,
+                   variations: dict[str, Sequence] | None = None) -> list[dict]:
   """The cells of a grid, seed by seed, so that a part of the sweep has every model.
 
   Args:
@@ -69,11 +71,12 @@ def training_cells(models, systems, horizons, num_env_steps, num_seeds, variatio
     if system not in SYSTEMS:
       raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}.')
   for file in (gin_file(part) for model in models for part in model.split('+')):
-    if not (REPOSITORY / file).is_file():
+    if not (gin_files.ROOT / file).is_file():
       raise UserError(f'{file} does not exist: name models by files of gin/, such as '
                       'myriad_lstm.')
   combinations = [
-      ' '.join(f'{name}={_literal(name, value)}' for name, value in zip(variations, values))
+      ' '.join(f'{name}={_literal(name, value)}'
+               for name, value in zip(variations, values, strict=True))
       for values in itertools.product(*variations.values())]
   return [
       {'model': model, 'system': system, 'horizon': horizon, 'num_env_steps': num_env_steps,
@@ -92,7 +95,7 @@ def _literal(name, value):
   return text
 
 
-def preset_cells(preset, smoke, quick, paper):
+def preset_cells(preset: str, smoke: dict, quick: dict, paper: dict) -> list[dict]:
   """The grid of a figure of training runs.
 
   Args:
@@ -115,7 +118,7 @@ def preset_cells(preset, smoke, quick, paper):
   return training_cells(**grid)
 
 
-def folder_of(root, cell):
+def folder_of(root: str | pathlib.Path, cell: dict) -> pathlib.Path:
   """The run folder of a cell below `root`."""
   parts = [cell['model'], cell['system'], cell['horizon'],
            *cell['variation'].split(), cell['seed']]
@@ -126,7 +129,7 @@ def folder_of(root, cell):
   return pathlib.Path(root) / name
 
 
-def arguments(root, cell):
+def arguments(root: str | pathlib.Path, cell: dict) -> list[str]:
   """The arguments of Python that train a cell, or go on with it.
 
   Raises:
@@ -145,12 +148,12 @@ def arguments(root, cell):
           f'--root_dir={folder_of(root, cell)}', '--resume']
 
 
-def gin_file(name):
+def gin_file(name: str) -> str:
   """The gin file that a part of a model's name stands for."""
   return f'gin/{name}.gin'
 
 
-def is_finished(root, cell):
+def is_finished(root: str | pathlib.Path, cell: dict) -> bool:
   """Whether the run has been trained as far as the cell asks, or further."""
   try:
     summary = json.loads((folder_of(root, cell) / 'summary.json').read_text())
@@ -159,7 +162,7 @@ def is_finished(root, cell):
   return summary['env_steps'] >= cell['num_env_steps']
 
 
-def row_of_cell(root, cell):
+def row_of_cell(root: str | pathlib.Path, cell: dict) -> dict:
   """The row of a finished cell: its fields, and curves as far as it goes."""
   row = read_run(folder_of(root, cell))
   last = next(i for i, steps in enumerate(row['env_steps']) if steps >= cell['num_env_steps'])
@@ -167,7 +170,7 @@ def row_of_cell(root, cell):
                  for key, value in row.items() if key not in cell}
 
 
-def read_run(folder):
+def read_run(folder: str | pathlib.Path) -> dict:
   """What a run's folder says, also of a run that has not ended.
 
   Args:

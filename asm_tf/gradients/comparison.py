@@ -1,28 +1,32 @@
-"""How alike two gradients are.
+"""How similar two gradients are.
 
-A gradient is a list of tensors, one a variable. Each is divided by its largest entry
+A gradient is a list of tensors, one per variable. Each is divided by its largest entry
 before anything is squared, so that exploding gradients can be compared too.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
+Gradient = Sequence[tf.Tensor]
 
-def cosine_similarity(first, second):
+
+def cosine_similarity(first: Gradient, second: Gradient) -> tf.Tensor:
   """The cosine of the angle between two gradients, a scalar; NaN where one is 0."""
-  (first, _), (second, _) = _flat(first), _flat(second)
-  return tf.reduce_sum(first * second) / (tf.norm(first) * tf.norm(second))
+  (a, _), (b, _) = _flat(first), _flat(second)
+  return tf.reduce_sum(a * b) / (tf.norm(a) * tf.norm(b))
 
 
-def relative_error(gradient, reference):
+def relative_error(gradient: Gradient, reference: Gradient) -> tf.Tensor:
   """|gradient - reference| / |reference|, a scalar."""
-  (gradient, size), (reference, unit) = _flat(gradient), _flat(reference)
-  return tf.norm(gradient * (size / unit) - reference) / tf.norm(reference)
+  (vector, size), (true, unit) = _flat(gradient), _flat(reference)
+  return tf.norm(vector * (size / unit) - true) / tf.norm(true)
 
 
-def log_norm(gradient):
+def log_norm(gradient: Gradient) -> tf.Tensor:
   """The natural logarithm of the Euclidean norm, a scalar; -inf where it is 0."""
-  gradient, size = _flat(gradient)
-  return tf.math.log(size) + tf.math.log(tf.norm(gradient))
+  vector, size = _flat(gradient)
+  return tf.math.log(size) + tf.math.log(tf.norm(vector))
 
 
 def _flat(gradient):

@@ -10,13 +10,17 @@
 (the paper counts from 1). Jacobians of long horizons explode; the logarithms do not.
 """
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from asm_tf.gradients.comparison import log_norm
-from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
+from asm_tf.gradients.policy_gradient import Actor, Reward, open_loop_policy_gradient
+from asm_tf.models.sequence_model import SequenceModel
 
 
-def action_jacobians(model, initial_state, actions, steps_at_once=16):
+def action_jacobians(model: SequenceModel, initial_state: tf.Tensor, actions: tf.Tensor,
+                     steps_at_once: int = 16) -> tf.Tensor:
   """Jacobians of every predicted state with respect to every action.
 
   Each component of a prediction gets its own copy of the trajectory in the batch, so
@@ -60,7 +64,8 @@ def action_jacobians(model, initial_state, actions, steps_at_once=16):
   return tf.reshape(jacobians, [batch, -1, horizon, state_size, action_size])[:, :horizon]
 
 
-def log_jacobian_norms(model, initial_state, actions):
+def log_jacobian_norms(model: SequenceModel, initial_state: tf.Tensor,
+                       actions: tf.Tensor) -> tf.Tensor:
   """log |d s_{t+1} / d a_0| at any horizon, for a model whose carry is its state.
 
   The product of one-step Jacobians, d s_{t+1} / d a_0 = (d s_{t+1} / d s_t) (d s_t / d a_0),
@@ -98,7 +103,8 @@ def log_jacobian_norms(model, initial_state, actions):
   return tf.transpose(norms.stack())
 
 
-def final_log_norms(model, initial_state, actions):
+def final_log_norms(model: SequenceModel, initial_state: tf.Tensor,
+                    actions: tf.Tensor) -> tf.Tensor:
   """log |d s_T / d a_0|, [B], of any model: Figure 5's measure.
 
   Through the product of one-step Jacobians where the model carries only its state,
@@ -122,13 +128,13 @@ def final_log_norms(model, initial_state, actions):
   return log_norms(tf.reshape(gradient, [batch, size, -1]))
 
 
-def log_norms(jacobians):
+def log_norms(jacobians: tf.Tensor) -> tf.Tensor:
   """Natural logarithms [...] of the spectral norms of [..., n, m]; -inf for 0."""
   jacobians, scale = _rescale(jacobians, tf.zeros_like(jacobians[..., 0, 0]))
   return scale + tf.math.log(tf.reduce_max(tf.linalg.svd(jacobians, compute_uv=False), -1))
 
 
-def log_norms_by_lag(norms):
+def log_norms_by_lag(norms: tf.Tensor) -> tf.Tensor:
   """The mean norm at each lag, in logarithms.
 
   Args:
@@ -141,12 +147,13 @@ def log_norms_by_lag(norms):
   return tf.stack([_log_mean(tf.linalg.diag_part(norms, k=-lag)) for lag in range(steps)])
 
 
-def norms_by_lag(jacobians):
+def norms_by_lag(jacobians: tf.Tensor) -> tf.Tensor:
   """Mean spectral norm [T] at each lag t - k, of `action_jacobians` [B, T, T, n, m]."""
   return tf.exp(log_norms_by_lag(log_norms(jacobians)))
 
 
-def log_policy_gradient_bound(norms, reward_lipschitz, policy_lipschitz):
+def log_policy_gradient_bound(norms: tf.Tensor, reward_lipschitz: tf.Tensor | float,
+                              policy_lipschitz: tf.Tensor | float) -> tf.Tensor:
   """The logarithm of `policy_gradient_bound`, from logarithms.
 
   Args:
@@ -164,7 +171,8 @@ def log_policy_gradient_bound(norms, reward_lipschitz, policy_lipschitz):
   return tf.math.log(constants) + total
 
 
-def policy_gradient_bound(jacobians, reward_lipschitz, policy_lipschitz):
+def policy_gradient_bound(jacobians: tf.Tensor, reward_lipschitz: tf.Tensor | float,
+                          policy_lipschitz: tf.Tensor | float) -> tf.Tensor:
   """Theorem 1's bound on the norm of the open-loop policy gradient.
 
   It holds for rewards of the state alone: one that depends on the action too has a
@@ -183,7 +191,9 @@ def policy_gradient_bound(jacobians, reward_lipschitz, policy_lipschitz):
       log_norms(jacobians), reward_lipschitz, policy_lipschitz))
 
 
-def log_policy_gradient_norms(model, reward, actor, initial_state, noise, horizons):
+def log_policy_gradient_norms(model: SequenceModel, reward: Reward, actor: Actor,
+                              initial_state: tf.Tensor, noise: tf.Tensor,
+                              horizons: Sequence[int]) -> tf.Tensor:
   """How the open-loop policy gradient grows with the horizon.
 
   Args:

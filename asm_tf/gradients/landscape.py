@@ -5,10 +5,13 @@
 
 import tensorflow as tf
 
-from asm_tf.gradients.policy_gradient import predicted_returns
+from asm_tf.gradients.policy_gradient import Reward, predicted_returns
+from asm_tf.models.sequence_model import SequenceModel
 
 
-def return_landscape(model, reward, initial_state, actions, values, step=0, component=0):
+def return_landscape(model: SequenceModel, reward: Reward, initial_state: tf.Tensor,
+                     actions: tf.Tensor, values: tf.Tensor, step: int = 0,
+                     component: int = 0) -> tf.Tensor:
   """Predicted returns as one component of one action sweeps over values.
 
   Args:

@@ -2,44 +2,73 @@
 
     J(theta) = sum_t r(s_t, a_t, t),   a_t = pi_theta(stop(s_t), eps_t),   s_{1:H} = g(s_0, a)
 
-The policy's inputs carry no gradient, so two passes suffice: one roll-out
-without a tape gives the states; then all actions are recomputed at once and the
-model is differentiated once, over the whole sequence, in parallel in time where
-its architecture allows, from what it kept of its steps where it is recurrent.
-`feedback` dials from there to the closed loop (Appendix B):
-a_t = pi_theta(feedback s_t + (1 - feedback) stop(s_t), eps_t) has the same value at
-every setting and reaches back through the policy's inputs in proportion. It needs
-the tape through the sequential roll-out.
+The policy's inputs carry no gradient, so two passes suffice: one roll-out without a tape
+gives the states; then all actions are recomputed at once, and the model is differentiated
+once over the whole sequence, in parallel in time where its architecture allows, from the
+residuals of the roll-out where it is recurrent.
+
+The closed-loop weight w interpolates to the closed loop (Appendix B):
+a_t = pi_theta(w s_t + (1 - w) stop(s_t), eps_t) has the same value for every w, and a
+gradient that flows back through the policy's inputs in proportion to w. It needs the tape
+through the sequential roll-out.
 """
 
-import collections
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
 
 import tensorflow as tf
 
+from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import squash, squashed_entropy
 
-Imagined = collections.namedtuple('Imagined', 'returns entropy gradients')
+# (states [B, H, n], actions [B, H, m], t [H]) -> rewards [B, H]
+Reward = Callable[[tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def roll_out(model, actor, initial_state, noise, feedback=1.0):
-  """States that a policy visits in a world model.
+class Actor(Protocol):
+  """A squashed Gaussian policy: (states [..., n], t) -> mu, log sigma, both [..., m]."""
+
+  trainable_variables: Sequence[tf.Variable]
+
+  def __call__(self, state: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]: ...
+
+
+class Imagined(NamedTuple):
+  """What a policy gradient was estimated from, and the gradient.
+
+  Attributes:
+    returns: [B], imagined.
+    entropy: mean per step, in nats.
+    gradients: of the objective, to ascend, one per trainable variable of the actor.
+  """
+
+  returns: tf.Tensor
+  entropy: tf.Tensor
+  gradients: list[tf.Tensor]
+
+
+def roll_out(model: SequenceModel, actor: Actor, initial_state: tf.Tensor, noise: tf.Tensor,
+             closed_loop_weight: float = 1.0) -> tf.Tensor:
+  """Returns the states that a policy visits in a world model.
 
   Args:
     model: `SequenceModel`.
     actor: `SquashedGaussianActor`.
     initial_state: [B, n].
     noise: [B, H, m] standard normal draws.
-    feedback: how much of the gradient goes back through the policy's inputs, 0 to 1.
+    closed_loop_weight: share of the gradient that flows back through the policy's inputs, 0 to 1.
 
   Returns:
-    [B, H, n], s_0 .. s_{H-1}: what the policy sees; differentiable.
+    [B, H, n], s_0 .. s_{H-1}, which the policy sees; differentiable.
   """
-  predicted = model.unroll(initial_state, noise.shape[1], _acting(actor, noise, feedback))
+  predicted = model.unroll(initial_state, noise.shape[1], _acting(actor, noise, closed_loop_weight))
   return _visited(initial_state, predicted)
 
 
-def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
-                              return_scale=1.0, entropy_constant=0.0):
+def open_loop_policy_gradient(model: SequenceModel, reward: Reward, actor: Actor,
+                              initial_state: tf.Tensor, noise: tf.Tensor,
+                              return_scale: tf.Tensor | float = 1.0,
+                              entropy_constant: float = 0.0) -> Imagined:
   """Gradient of the mean imagined return and entropy bonus, by two passes.
 
   The objective is E[J] / return_scale + entropy_constant E[sum_t H(pi(s_t, t))].
@@ -50,18 +79,17 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     actor: `SquashedGaussianActor`, whose trainable variables are theta.
     initial_state: [B, n].
     noise: [B, H, m] standard normal draws, fixed for both passes.
-    return_scale: positive scalar, the unit in which returns are counted.
+    return_scale: positive scalar, the unit of the returns.
     entropy_constant: weight of the policy's entropy at each step.
 
   Returns:
-    `Imagined`: returns [B], mean entropy per step (nats), and the gradients of
-    the objective (to ascend), one a trainable variable of the actor.
+    `Imagined`.
 
   Raises:
-    ValueError: if the return does not depend on the actions, or they on a variable.
+    ValueError: if the return does not depend on the actions, or the actions on a variable.
   """
   # The open loop: the states that the policy sees are constants (Appendix B).
-  predicted, kept = tf.nest.map_structure(tf.stop_gradient, model.unroll_keeping(
+  predicted, residuals = tf.nest.map_structure(tf.stop_gradient, model.unroll_with_residuals(
       initial_state, noise.shape[1], _acting(actor, noise)))
   states = _visited(initial_state, predicted)
   variables = actor.trainable_variables
@@ -71,7 +99,7 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
     entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
   with tf.GradientTape() as model_tape:
     model_tape.watch(actions)
-    predicted = model.call_again(initial_state, actions, kept)
+    predicted = model.call_with_residuals(initial_state, actions, residuals)
     returns = _returns(reward, _visited(initial_state, predicted), actions)
     objective = tf.reduce_mean(returns) / return_scale
   action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
@@ -85,12 +113,14 @@ def open_loop_policy_gradient(model, reward, actor, initial_state, noise,
   return Imagined(returns, entropy, gradients)
 
 
-def sequential_policy_gradient(model, reward, actor, initial_state, noise, return_scale=1.0,
-                               entropy_constant=0.0, feedback=0.0):
-  """The gradient by a tape through the sequential roll-out, open loop to closed loop.
+def sequential_policy_gradient(model: SequenceModel, reward: Reward, actor: Actor,
+                               initial_state: tf.Tensor, noise: tf.Tensor,
+                               return_scale: tf.Tensor | float = 1.0, entropy_constant: float = 0.0,
+                               closed_loop_weight: float = 0.0) -> Imagined:
+  """Gradient by a tape through the sequential roll-out, from open loop to closed loop.
 
-  With feedback = 0 it equals `open_loop_policy_gradient`, at a multiple of its cost;
-  with feedback = 1 it is the total derivative of the objective.
+  With a closed-loop weight of 0 it equals `open_loop_policy_gradient`, at a multiple of its
+  cost; with 1 it is the total derivative of the objective.
 
   Args:
     model: see `open_loop_policy_gradient`, as all arguments but the last.
@@ -100,15 +130,15 @@ def sequential_policy_gradient(model, reward, actor, initial_state, noise, retur
     noise: [B, H, m].
     return_scale: positive scalar.
     entropy_constant: weight of the entropy.
-    feedback: how much of the gradient goes back through the policy's inputs, 0 to 1.
+    closed_loop_weight: share of the gradient that flows back through the policy's inputs, 0 to 1.
 
   Returns:
     `Imagined`.
   """
   horizon, variables = noise.shape[1], actor.trainable_variables
   with tf.GradientTape() as tape:
-    visited = roll_out(model, actor, initial_state, noise, feedback)
-    mean, log_std = actor(_dial(visited, feedback), tf.range(horizon))
+    visited = roll_out(model, actor, initial_state, noise, closed_loop_weight)
+    mean, log_std = actor(_attenuate(visited, closed_loop_weight), tf.range(horizon))
     actions = squash(mean, log_std, noise)
     entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))  # of a step
     returns = _returns(reward, visited, actions)
@@ -118,16 +148,17 @@ def sequential_policy_gradient(model, reward, actor, initial_state, noise, retur
   return Imagined(returns, entropy, gradients)
 
 
-def predicted_returns(model, reward, initial_state, actions):
-  """Returns [B] of actions [B, H, m] from initial states [B, n], as a model predicts them."""
+def predicted_returns(model: SequenceModel, reward: Reward, initial_state: tf.Tensor,
+                      actions: tf.Tensor) -> tf.Tensor:
+  """Predicts the returns [B] of actions [B, H, m] from initial states [B, n]."""
   predicted = model(initial_state, actions)
   return _returns(reward, _visited(initial_state, predicted), actions)
 
 
-def _acting(actor, noise, feedback=1.0):
+def _acting(actor, noise, closed_loop_weight=1.0):
   """The function (s_t [B, n], t) -> a_t [B, m] of a policy with noise [B, H, m]."""
   noise = tf.transpose(noise, [1, 0, 2])
-  return lambda state, t: squash(*actor(_dial(state, feedback), t), noise[t])
+  return lambda state, t: squash(*actor(_attenuate(state, closed_loop_weight), t), noise[t])
 
 
 def _visited(initial_state, predicted):
@@ -135,9 +166,9 @@ def _visited(initial_state, predicted):
   return tf.concat([initial_state[:, None], predicted[:, :-1]], 1)
 
 
-def _dial(state, feedback):
-  """The state itself, of whose gradient the share `feedback` goes on."""
-  return feedback * state + (1 - feedback) * tf.stop_gradient(state)
+def _attenuate(state, weight):
+  """The state itself, with its gradient times `weight`."""
+  return weight * state + (1 - weight) * tf.stop_gradient(state)
 
 
 def _returns(reward, visited, actions):
@@ -149,6 +180,6 @@ def _returns(reward, visited, actions):
 
 
 def _require_paths(variables, gradients):
-  for variable, gradient in zip(variables, gradients):
+  for variable, gradient in zip(variables, gradients, strict=True):
     if gradient is None:
       raise ValueError(f'the return does not depend on the policy variable {variable.name}.')

@@ -2,26 +2,29 @@
 
     y_t = sum_{k <= t} softmax_k(q_t . k_k) v_k
 
-Scaling, where an architecture has any, is the caller's, who scales the queries.
+A caller whose architecture scales the scores scales the queries.
 """
 
 import tensorflow as tf
 
 from asm_tf.models.products import product
 
-# Queries are taken in blocks of this size; a block sees the keys up to its end only, so
-# that of long sequences little is formed that the causal mask would throw away.
-_BLOCK = 64
-# A decoding loop copies the keys of one stretch at every step; every stretch is compiled apart.
-_STRETCH, _MOST_STRETCHES = 32, 16
+# (past keys, past values, recent keys, recent values); see `empty_cache`
+Cache = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
+
+# Queries are processed in blocks of this size. A block sees the keys up to its end only, so
+# that little of a long sequence is computed and then masked.
+_QUERY_BLOCK = 64
+# A decoding loop copies the recent keys at every step, and every block is compiled separately.
+_MIN_CACHE_BLOCK, _MAX_CACHE_BLOCKS = 32, 16
 
 
-def causal_attention(queries, keys, values):
+def causal_attention(queries: tf.Tensor, keys: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
   """Attention of every query to the keys up to its own position.
 
-  The gradient is written out. With e_tk = exp(q_t . k_k - max_k), s_t its sum over k and
+  The gradient is explicit. With e_tk = exp(q_t . k_k - max_k), s_t its sum over k and
   d_t = dy_t / s_t, that of the scores is e_tk (d_t . v_k - d_t . y_t), whose last term a softmax's
-  own gradient sums over k instead of the few entries of y_t (Dao et al., 2022).
+  own gradient would sum over k instead of the few entries of y_t (Dao et al., 2022).
 
   Args:
     queries: [B, heads, T, d].
@@ -32,26 +35,27 @@ def causal_attention(queries, keys, values):
     [B, heads, T, e].
   """
   steps = queries.shape[-2]
-  blocks = [(begin, min(begin + _BLOCK, steps)) for begin in range(0, steps, _BLOCK)]
+  blocks = [(begin, min(begin + _QUERY_BLOCK, steps))
+            for begin in range(0, steps, _QUERY_BLOCK)]
 
   @tf.custom_gradient
   def attend(queries, keys, values):
-    kept, outputs = [], []
+    residuals, outputs = [], []
     for begin, end in blocks:
       exponentials = _exponentials(queries[:, :, begin:end], keys[:, :, :end], begin)
       total = tf.reduce_sum(exponentials, -1, keepdims=True)
       outputs.append(product(exponentials, values[:, :, :end]) / total)
-      kept.append((exponentials, total))
+      residuals.append((exponentials, total))
     outputs = tf.concat(outputs, 2)
 
     def gradient(doutputs):
       dqueries, dkeys, dvalues = [], 0.0, 0.0  # the latter transposed, [B, heads, d, T]
-      for (begin, end), (exponentials, total) in zip(blocks, kept):
+      for (begin, end), (exponentials, total) in zip(blocks, residuals, strict=True):
         d = doutputs[:, :, begin:end] / total
         along = tf.reduce_sum(d * outputs[:, :, begin:end], -1, keepdims=True)
         dscores = exponentials * (product(d, values[:, :, :end], transpose_b=True) - along)
         dqueries.append(product(dscores, keys[:, :, :end]))
-        # So that of each product it is the small factor that is transposed.
+        # Of each product, the small factor is transposed.
         dkeys += _pad(product(queries[:, :, begin:end], dscores, transpose_a=True), steps)
         dvalues += _pad(product(d, exponentials, transpose_a=True), steps)
       return tf.concat(dqueries, 2), *map(tf.linalg.matrix_transpose, (dkeys, dvalues))
@@ -67,13 +71,13 @@ def _pad(x, steps):
 
 
 def _exponentials(queries, keys, begin):
-  """exp(score - largest score), 0 where the key is later than the query; see `attention_weights`."""
+  """exp(score - largest score), 0 where the key is later than the query."""
   scores = _scores(queries, keys, begin)
   return tf.exp(scores - tf.reduce_max(scores, -1, keepdims=True))
 
 
-def attention_weights(queries, keys, begin=0):
-  """The weights [B, heads, Q, K] of queries at positions begin .. begin+Q-1 on keys 0 .. K-1."""
+def attention_weights(queries: tf.Tensor, keys: tf.Tensor, begin: int = 0) -> tf.Tensor:
+  """Returns weights [B, heads, Q, K] of queries at begin .. begin+Q-1 on keys 0 .. K-1."""
   return tf.nn.softmax(_scores(queries, keys, begin))
 
 
@@ -85,12 +89,12 @@ def _scores(queries, keys, begin):
   return tf.where(seen, scores, scores.dtype.min)
 
 
-def empty_cache(batch_size, heads, key_size, value_size, steps, dtype):
-  """Keys and values of no position yet, with room for `steps` of them.
+def empty_cache(batch_size: tf.Tensor | int, heads: int, key_size: int, value_size: int, steps: int,
+                dtype: tf.DType) -> Cache:
+  """Returns a cache without positions, with room for `steps` of them.
 
-  A cache holds a past of finished positions, which `decode_attention` reads and never
-  writes, and the few of the stretch under way, which it writes: a loop of steps copies
-  what it changes.
+  A cache holds the past, which `decode_attention` only reads, and the recent positions of the
+  current block, which it writes: a loop copies at every step what it changes.
 
   Returns:
     Past keys [B, heads, 0, d] and values [B, heads, 0, e]; recent keys [B, heads, steps,
@@ -100,26 +104,27 @@ def empty_cache(batch_size, heads, key_size, value_size, steps, dtype):
                for length in (0, steps) for size in (key_size, value_size))
 
 
-def batch_size_of(x):
-  """B of x [B, ...]: a number where it is known, a tensor in a graph for any B."""
+def batch_size_of(x: tf.Tensor) -> tf.Tensor | int:
+  """Returns B of x [B, ...]: a number where it is known, a tensor in a graph for any B."""
   return x.shape[0] or tf.shape(x)[0]
 
 
-def cache_stretch(horizon):
-  """Steps after which a loop of `horizon` steps had best extend its cache."""
-  return max(_STRETCH, -(-horizon // _MOST_STRETCHES))
+def cache_block(horizon: int) -> int:
+  """Returns the steps after which a loop of `horizon` steps should grow its cache."""
+  return max(_MIN_CACHE_BLOCK, -(-horizon // _MAX_CACHE_BLOCKS))
 
 
-def extend_cache(cache, steps):
-  """Room for `steps` more positions, once all that there was is filled."""
+def grow_cache(cache: Cache, steps: int) -> Cache:
+  """Returns a full cache with room for `steps` more positions."""
   _, heads, _, key_size = cache[0].shape
   fresh = empty_cache(batch_size_of(cache[0]), heads, key_size, cache[1].shape[-1], steps,
                       cache[0].dtype)
-  past = (tf.concat(pair, 2) for pair in zip(cache[:2], cache[2:]))
+  past = (tf.concat(pair, 2) for pair in zip(cache[:2], cache[2:], strict=True))
   return (*past, *fresh[2:])
 
 
-def decode_attention(query, key, value, cache, t):
+def decode_attention(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, cache: Cache,
+                     t: tf.Tensor | int) -> tuple[tf.Tensor, Cache]:
   """One step of causal attention against a cache of static size.
 
   Args:

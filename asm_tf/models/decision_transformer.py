@@ -8,6 +8,7 @@ the same transformer layers as the world model of that name.
 
 import tensorflow as tf
 
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.transformer_stack import TransformerStack
 
 LOG_STD_RANGE = (-5.0, 2.0)  # Zheng et al.
@@ -16,8 +17,10 @@ LOG_STD_RANGE = (-5.0, 2.0)  # Zheng et al.
 class DecisionTransformer(tf.keras.Model):
   """Three tokens a step, (return-to-go, state, action), each with a learned vector for t."""
 
-  def __init__(self, normalizer, state_size, action_size, context_size=20, embedding_size=72,
-               num_layers=2, num_heads=3, hidden_size=288, dropout=0.1, seed=None):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               context_size: int = 20, embedding_size: int = 72, num_layers: int = 2,
+               num_heads: int = 3, hidden_size: int = 288, dropout: float = 0.1,
+               seed: int | None = None):
     """Builds the model and its weights.
 
     Args:
@@ -47,7 +50,8 @@ class DecisionTransformer(tf.keras.Model):
     self(tf.zeros([1, 1]), tf.zeros([1, 1, state_size]), tf.zeros([1, 1, action_size]),
          tf.zeros([1, 1], tf.int32))
 
-  def call(self, returns_to_go, states, actions, t, training=False):
+  def call(self, returns_to_go: tf.Tensor, states: tf.Tensor, actions: tf.Tensor,
+           t: tf.Tensor | int, training: bool = False) -> tuple[tf.Tensor, tf.Tensor]:
     """The distribution of every action given what comes before it.
 
     Args:
@@ -62,8 +66,9 @@ class DecisionTransformer(tf.keras.Model):
     """
     inputs = (returns_to_go[..., None], self.normalizer.normalize(states), actions)
     positions = tf.gather(self._positions, t)  # [B, L, size]
-    tokens = tf.stack([embed(part) + positions
-                       for embed, part in zip(self._embeddings, inputs)], 2)  # [B, L, 3, size]
+    tokens = tf.stack([  # [B, L, 3, size]
+        embed(part) + positions
+        for embed, part in zip(self._embeddings, inputs, strict=True)], 2)
     x = self._stack(tf.reshape(tokens, [-1, 3 * tokens.shape[1], tokens.shape[3]]),
                     training=training)
     at_states = tf.reshape(x, [-1, *tokens.shape[1:]])[:, :, 1]

@@ -5,16 +5,21 @@ action. Training feeds it the true states (teacher forcing); predicting, it is f
 its own, and then the gradient flows through them as through a one-step model.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.unrolling import Carry
 
 
 class HistoryModel(SequenceModel):
   """A sequence model of states and actions."""
 
-  def __init__(self, normalizer, state_size, action_size, sequence_model,
-               stop_feedback_gradient=False, dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               sequence_model: Callable[..., SequenceModel], stop_feedback_gradient: bool = False,
+               dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -33,27 +38,28 @@ class HistoryModel(SequenceModel):
     self._sequence_model = sequence_model(
         normalizer, state_size, state_size + action_size, dtype=dtype)
 
-  def trajectories_at_once(self, horizon):
-    return self._sequence_model.trajectories_at_once(horizon)
+  def microbatch_size(self, horizon: int) -> int | None:
+    return self._sequence_model.microbatch_size(horizon)
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     return initial_state, self._sequence_model.start(initial_state, horizon)
 
-  def extend(self, carry, steps):
+  def grow_cache(self, carry: Carry, steps: int) -> Carry:
     state, carry = carry
-    return state, self._sequence_model.extend(carry, steps)
+    return state, self._sequence_model.grow_cache(carry, steps)
 
-  def stretch(self, horizon):
-    return self._sequence_model.stretch(horizon)
+  def cache_block(self, horizon: int) -> int:
+    return self._sequence_model.cache_block(horizon)
 
-  def step(self, carry, action, t):
+  def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
     state, carry = carry
     if self._stop_feedback_gradient:
       state = tf.stop_gradient(state)
     state, carry = self._sequence_model.step(carry, self._pair(state, action), t)
     return state, (state, carry)
 
-  def predict_teacher_forced(self, states, actions, training=False):
+  def predict_teacher_forced(self, states: tf.Tensor, actions: tf.Tensor,
+                             training: bool = False) -> tf.Tensor:
     return self._sequence_model(
         states[:, 0], self._pair(states[:, :-1], actions), training=training)
 

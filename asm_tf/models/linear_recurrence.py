@@ -11,10 +11,12 @@ backwards in time.
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from asm_tf.models.sequence_model import has_accelerator
+from asm_tf.models.unrolling import has_accelerator
 
 
-def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None):
+def linear_recurrence(rate_re: tf.Tensor, rate_im: tf.Tensor, v_re: tf.Tensor, v_im: tf.Tensor,
+                      x0_re: tf.Tensor, x0_im: tf.Tensor,
+                      parallel: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
   """States of the recurrence over a sequence.
 
   Args:
@@ -24,7 +26,7 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None)
     v_im: [T, B, N].
     x0_re: [B, N], the state before the first step.
     x0_im: [B, N].
-    parallel: True for the scan, False for the loop; None for the scan where there is a GPU or a TPU.
+    parallel: True for the scan, False for the loop; None for the scan on a GPU or a TPU.
 
   Returns:
     x_1 .. x_T, real and imaginary part, each [T, B, N].
@@ -51,7 +53,8 @@ def linear_recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im, parallel=None)
   return recurrence(rate_re, rate_im, v_re, v_im, x0_re, x0_im)
 
 
-def multiply(a_re, a_im, b_re, b_im):
+def multiply(a_re: tf.Tensor, a_im: tf.Tensor, b_re: tf.Tensor,
+             b_im: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
   """The product of two complex numbers as (real, imaginary)."""
   return a_re * b_re - a_im * b_im, a_re * b_im + a_im * b_re
 

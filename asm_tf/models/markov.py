@@ -1,8 +1,11 @@
 """The one-step world model (paper, Equation 1; Appendix E.1): the Markov agent's."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from asm_tf.errors import require_sizes
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.products import Dense
 from asm_tf.models.sequence_model import SequenceModel
 
@@ -10,8 +13,8 @@ from asm_tf.models.sequence_model import SequenceModel
 class Markov(SequenceModel):
   """s_{t+1} = s_t + f(s_t, a_t, t) with an MLP f; trained on single true transitions."""
 
-  def __init__(self, normalizer, state_size, action_size, hidden_sizes=(64, 64),
-               dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               hidden_sizes: Sequence[int] = (64, 64), dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -29,14 +32,16 @@ class Markov(SequenceModel):
     self._difference = tf.keras.layers.Dense(state_size, dtype=dtype, name='difference')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> tf.Tensor:
     return initial_state
 
-  def step(self, carry, action, t):
+  def step(self, carry: tf.Tensor, action: tf.Tensor,
+           t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     state = self._next(carry, action, t)
     return state, state
 
-  def predict_teacher_forced(self, states, actions, training=False):
+  def predict_teacher_forced(self, states: tf.Tensor, actions: tf.Tensor,
+                             training: bool = False) -> tf.Tensor:
     return self._next(states[:, :-1], actions, tf.range(actions.shape[1]))
 
   def _next(self, states, actions, t):

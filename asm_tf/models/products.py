@@ -14,7 +14,7 @@ _DTYPES = {'float32': None, 'bfloat16': tf.bfloat16}
 _lower_dtype = None
 
 
-def multiply_in(name):
+def set_product_dtype(name: str) -> None:
   """Chooses the precision of whatever is traced from now on: 'float32' or 'bfloat16'.
 
   float32 leaves everything as it is, products of float64 models too.
@@ -25,7 +25,8 @@ def multiply_in(name):
   _lower_dtype = _DTYPES[name]
 
 
-def product(a, b, transpose_a=False, transpose_b=False):
+def product(a: tf.Tensor, b: tf.Tensor, transpose_a: bool = False,
+            transpose_b: bool = False) -> tf.Tensor:
   """a [..., i, j] @ b [..., j, k], in the dtype of a; either may come transposed."""
   if _lower_dtype is None:
     return tf.matmul(a, b, transpose_a, transpose_b)
@@ -33,7 +34,7 @@ def product(a, b, transpose_a=False, transpose_b=False):
   return tf.cast(tf.matmul(a, b, transpose_a, transpose_b), dtype)
 
 
-def linear(x, kernel):
+def linear(x: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
   """x [..., i] times kernel [i, k], in the dtype of x."""
   if _lower_dtype is None:
     return tf.tensordot(x, kernel, 1)
@@ -44,7 +45,7 @@ def linear(x, kernel):
 class Dense(tf.keras.layers.Dense):
   """Keras' own layer, whose product is `linear`."""
 
-  def call(self, inputs):
+  def call(self, inputs: tf.Tensor) -> tf.Tensor:
     if _lower_dtype is None:
       return super().call(inputs)
     y = linear(inputs, self.kernel)

@@ -1,12 +1,15 @@
-"""What the recurrent action-sequence models share: everything but the cell."""
+"""The part that recurrent action-sequence models share: everything but the cell."""
 
 import itertools
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least, require_sizes
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.products import linear
-from asm_tf.models.sequence_model import SequenceModel, chunks
+from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.unrolling import Carry, chunks
 
 _CHUNK = 100  # steps
 
@@ -17,8 +20,9 @@ class RecurrentModel(SequenceModel):
   The initial carry of every layer comes from a linear map of the initial state.
   """
 
-  def __init__(self, normalizer, state_size, action_size, make_layer, embedding_size,
-               hidden_sizes, name, dtype):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               make_layer: Callable[..., tf.keras.layers.Layer], embedding_size: int,
+               hidden_sizes: Sequence[int], name: str, dtype: str):
     """Builds the model and its weights.
 
     Args:
@@ -39,51 +43,53 @@ class RecurrentModel(SequenceModel):
     self._embedding.build([None, action_size + normalizer.time_size])
     self._stack = [
         make_layer(input_size, units, dtype=dtype, name=f'layer_{i}') for i, (input_size, units)
-        in enumerate(zip((embedding_size, *hidden_sizes), hidden_sizes))]
+        in enumerate(zip((embedding_size, *hidden_sizes[:-1]), hidden_sizes, strict=True))]
+    self.residual_sizes = tuple(size for layer in self._stack for size in layer.residual_sizes)
     carry_size = sum(layer.carry_size for layer in self._stack)
     self._start = tf.keras.layers.Dense(carry_size, dtype=dtype, name='start')
     self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
-  def call(self, initial_state, actions, training=False):
+  def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
     return self._predict(initial_state, actions)
 
-  def call_again(self, initial_state, actions, kept):
-    return self._predict(initial_state, actions, kept)
+  def call_with_residuals(self, initial_state: tf.Tensor, actions: tf.Tensor,
+                          residuals: Sequence[tf.Tensor]) -> tf.Tensor:
+    return self._predict(initial_state, actions, residuals)
 
-  @property
-  def kept_sizes(self):
-    return [size for layer in self._stack for size in layer.kept_sizes]
-
-  def _predict(self, initial_state, actions, kept=()):
+  def _predict(self, initial_state, actions, residuals=()):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
     carry, states = self.start(initial_state, actions.shape[0]), []
     for begin, end in chunks(actions.shape[0], _CHUNK):
-      of_layers = iter([part[begin:end] for part in kept])
+      of_layers = iter([residual[begin:end] for residual in residuals])
+      x = None
       z = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
       for i, layer in enumerate(self._stack):
-        x, carry[i] = layer(z if i == 0 else self._project(i, x), *carry[i],
-                            kept=list(itertools.islice(of_layers, len(layer.kept_sizes))))
+        of_layer = list(itertools.islice(of_layers, len(layer.residual_sizes)))
+        z = z if i == 0 else self._project(i, x)
+        x, carry[i] = layer(z, *carry[i], residuals=of_layer)
       states.append(self._state(x))
     return tf.transpose(tf.concat(states, 0), [1, 0, 2])  # [B, T, n]
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     carry = self._start(self._normalizer.normalize(initial_state))
     carry = tf.split(carry, [layer.carry_size for layer in self._stack], -1)
-    return [layer.start(part) for layer, part in zip(self._stack, carry)]
+    return [layer.start(part) for layer, part in zip(self._stack, carry, strict=True)]
 
-  def step(self, carry, action, t):
-    return self.step_keeping(carry, action, t)[:2]
+  def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
+    return self.step_with_residuals(carry, action, t)[:2]
 
-  def step_keeping(self, carry, action, t):
-    z = self._embed(action, t)
-    next_carry, kept = [], []
-    for i, (layer, part) in enumerate(zip(self._stack, carry)):
-      part, of_layer = layer.step(z if i == 0 else self._project(i, x), *part)
+  def step_with_residuals(self, carry: Carry, action: tf.Tensor,
+                          t: tf.Tensor | int) -> tuple[tf.Tensor, Carry, list[tf.Tensor]]:
+    x, z = None, self._embed(action, t)
+    next_carry, residuals = [], []
+    for i, (layer, part) in enumerate(zip(self._stack, carry, strict=True)):
+      z = z if i == 0 else self._project(i, x)
+      part, of_layer = layer.step(z, *part)
       next_carry.append(part)
-      kept += of_layer
+      residuals += of_layer
       x = part[0]
-    return self._state(x), next_carry, kept
+    return self._state(x), next_carry, residuals
 
   def _embed(self, actions, t):
     """Input projections of the first layer.

@@ -1,17 +1,19 @@
-"""The recurrences of the RNN and the LSTM, with their backward passes written out.
+"""The recurrences of the RNN and the LSTM, with explicit backward passes.
 
 The RNN is the paper's Equation 2, x_t = tanh(x_{t-1} U) + z_t. The LSTM is
 
     i, f, o = sigma(.), g = tanh(.) of split(z_t + h_{t-1} U)
     c_t = f c_{t-1} + i g,   h_t = o tanh(c_t)
 
-z holds the input projections of the whole sequence, formed outside in one matrix
-product. sigma(x) = (1 + tanh(x/2)) / 2, so that one tanh over the contiguous
-gates does for all four: XLA compiles that to half the time of four activations.
-The forward loop keeps the activations; what the backward pass can form for all t
-at once it forms before its loop, which carries only the recurrence; the gradient
-of U is one matrix product after it. Everything here is time-major, [T, B, ...].
+z holds the input projections of the whole sequence, computed outside in one matrix
+product. sigma(x) = (1 + tanh(x/2)) / 2, so that one tanh over the contiguous gates serves
+all four, in half the time that XLA takes for four activations. The forward loop keeps the
+activations as residuals. The backward pass computes for all t at once what it can, before
+its loop, which carries only the recurrence; the gradient of U is one matrix product after
+the loop. Everything here is time-major, [T, B, ...].
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -19,22 +21,23 @@ import tensorflow as tf
 from asm_tf.models.products import product
 
 
-def rnn_scan(z, kernel, x0, kept=()):
+def rnn_scan(z: tf.Tensor, kernel: tf.Tensor, x0: tf.Tensor,
+             residuals: Sequence[tf.Tensor] = ()) -> tf.Tensor:
   """States of Equation 2 over a sequence.
 
   Args:
     z: [T, B, u], input projections with bias.
     kernel: [u, u], the recurrent matrix U.
     x0: [B, u], the state before the first step.
-    kept: x_t and tanh(x_{t-1} U), [T, B, u] each, of a caller who has taken the steps
-      before: then only the gradient is left to be formed.
+    residuals: x_t and tanh(x_{t-1} U), [T, B, u] each, where the steps were taken before: only
+      the gradient is then computed.
 
   Returns:
     [T, B, u], x_1 .. x_T.
   """
   @tf.custom_gradient
   def scan(z, kernel, x0):
-    xs, tanhs = kept or _rnn_forward(z, kernel, x0)
+    xs, tanhs = residuals or _rnn_forward(z, kernel, x0)
 
     def gradient(dxs):
       slopes = 1 - tanhs**2
@@ -78,7 +81,7 @@ def _rnn_backward(dxs, kernel, slopes):
   return dz.stack(), dx0
 
 
-def lstm_cell(pre_activations, c):
+def lstm_cell(pre_activations: tf.Tensor, c: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """One step of the cell.
 
   Args:
@@ -96,7 +99,8 @@ def lstm_cell(pre_activations, c):
   return gates, 0.5 * (o + 1) * tf.tanh(c), c
 
 
-def lstm_scan(z, kernel, h0, c0, kept=()):
+def lstm_scan(z: tf.Tensor, kernel: tf.Tensor, h0: tf.Tensor, c0: tf.Tensor,
+              residuals: Sequence[tf.Tensor] = ()) -> tuple[tf.Tensor, tf.Tensor]:
   """Hidden states of an LSTM over a sequence.
 
   Args:
@@ -104,8 +108,8 @@ def lstm_scan(z, kernel, h0, c0, kept=()):
     kernel: [u, 4u], the recurrent matrix U.
     h0: [B, u], the hidden state before the first step.
     c0: [B, u], the cell state before the first step.
-    kept: c_t [T, B, u] and the tanhs of `lstm_cell` [T, B, 4u] of a caller who has taken
-      the steps before: then only the gradient is left to be formed.
+    residuals: c_t [T, B, u] and the tanhs of `lstm_cell` [T, B, 4u], where the steps were taken
+      before: only the gradient is then computed.
 
   Returns:
     [T, B, u], h_1 .. h_T, and [B, u], c_T.
@@ -114,7 +118,7 @@ def lstm_scan(z, kernel, h0, c0, kept=()):
 
   @tf.custom_gradient
   def scan(z, kernel, h0, c0):
-    cs, gates = kept or _lstm_forward(z, kernel, h0, c0)
+    cs, gates = residuals or _lstm_forward(z, kernel, h0, c0)
     tanh_c = tf.tanh(cs)
     hs = 0.5 * (gates[..., -units:] + 1) * tanh_c
 

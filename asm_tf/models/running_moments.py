@@ -6,17 +6,17 @@ import tensorflow as tf
 class RunningMoments(tf.Module):
   """Running mean and standard deviation of vectors of one size."""
 
-  def __init__(self, size, dtype=tf.float32, name='running_moments'):
+  def __init__(self, size: int, dtype: tf.DType = tf.float32, name: str = 'running_moments'):
     super().__init__(name=name)
     self._count = tf.Variable(0.0, trainable=False, dtype=dtype, name='count')
     self._mean = tf.Variable(tf.zeros([size], dtype), trainable=False, name='mean')
     self._squares = tf.Variable(tf.zeros([size], dtype), trainable=False, name='squares')
 
-  def update(self, values, counted=None):
-    """Takes in `values`, [N, size], that are finite and, if `counted` [N] is given, counted."""
+  def update(self, values: tf.Tensor, mask: tf.Tensor | None = None) -> None:
+    """Takes the rows of `values` [N, size] that are finite and that `mask` [N], if any, selects."""
     finite = tf.reduce_all(tf.math.is_finite(values), -1, keepdims=True)  # [N, 1]
-    if counted is not None:
-      finite &= counted[:, None]
+    if mask is not None:
+      finite &= mask[:, None]
     weights = tf.cast(finite, values.dtype)
     values = tf.where(finite, values, tf.zeros_like(values))
     count = tf.reduce_sum(weights)
@@ -32,12 +32,12 @@ class RunningMoments(tf.Module):
     self._count.assign(total)
 
   @property
-  def mean(self):
+  def mean(self) -> tf.Tensor:
     """[size]; 0 before the first update."""
     return tf.convert_to_tensor(self._mean)
 
   @property
-  def std(self):
+  def std(self) -> tf.Tensor:
     """[size]; 1 where nothing has varied yet."""
     variance = tf.math.divide_no_nan(self._squares, self._count)
     varies = variance > 1e-12 * (1e-12 + self._mean**2)  # beyond rounding

@@ -11,14 +11,23 @@ import tensorflow as tf
 
 from asm_tf.errors import require_at_least
 from asm_tf.models.attention import (
-    batch_size_of, cache_stretch, causal_attention, decode_attention, empty_cache, extend_cache)
+  batch_size_of,
+  cache_block,
+  causal_attention,
+  decode_attention,
+  empty_cache,
+  grow_cache,
+)
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.unrolling import Carry
 
 
 class SelfAttention(SequenceModel):
   """Equation 3 on tokens of (initial state, action, time)."""
 
-  def __init__(self, normalizer, state_size, action_size, key_size=64, dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int, key_size: int = 64,
+               dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -36,24 +45,24 @@ class SelfAttention(SequenceModel):
         for name, size in (('query', key_size), ('key', key_size), ('value', state_size)))
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
-  def call(self, initial_state, actions, training=False):
+  def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
     tokens = self._tokens(initial_state[:, None], actions, tf.range(actions.shape[1]))
     queries, keys, values = (  # one head: [B, 1, T, d]
         layer(tokens)[:, None] for layer in (self._query, self._key, self._value))
     return self._normalizer.denormalize(causal_attention(queries, keys, values)[:, 0])
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     return initial_state, empty_cache(batch_size_of(initial_state), 1, self._key.units,
                                       self._value.units, horizon, initial_state.dtype)
 
-  def extend(self, carry, steps):
+  def grow_cache(self, carry: Carry, steps: int) -> Carry:
     initial_state, cache = carry
-    return initial_state, extend_cache(cache, steps)
+    return initial_state, grow_cache(cache, steps)
 
-  def stretch(self, horizon):
-    return cache_stretch(horizon)
+  def cache_block(self, horizon: int) -> int:
+    return cache_block(horizon)
 
-  def step(self, carry, action, t):
+  def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
     initial_state, cache = carry
     token = self._tokens(initial_state, action, t)
     query, key, value = (  # one head: [B, 1, d]

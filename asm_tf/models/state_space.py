@@ -18,8 +18,10 @@ import tensorflow as tf
 from asm_tf.errors import require_at_least
 from asm_tf.models.layer_norm import LayerNorm
 from asm_tf.models.linear_recurrence import linear_recurrence, multiply
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.products import Dense
-from asm_tf.models.sequence_model import SequenceModel, chunks, has_accelerator
+from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.unrolling import Carry, chunks, has_accelerator
 
 _LONGEST_MEMORY = 4  # horizons
 _LARGEST_PHASE = math.pi / 4  # radians a step
@@ -85,8 +87,9 @@ class StateSpace(SequenceModel):
   The state of every layer starts as a linear map of the initial state.
   """
 
-  def __init__(self, normalizer, state_size, action_size, embedding_size=72, num_layers=2,
-               hidden_size=64, dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               embedding_size: int = 72, num_layers: int = 2, hidden_size: int = 64,
+               dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -110,7 +113,7 @@ class StateSpace(SequenceModel):
     self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
-  def call(self, initial_state, actions, training=False):
+  def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
     steps = actions.shape[0]
     carry, states = self.start(initial_state, steps), []
@@ -121,13 +124,13 @@ class StateSpace(SequenceModel):
       states.append(self._state(e))
     return tf.transpose(tf.concat(states, 0), [1, 0, 2])  # [B, T, n]
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     carry = self._start(self._normalizer.normalize(initial_state))
     return tf.split(carry, len(self._stack), -1)
 
-  def step(self, carry, action, t):
+  def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
     e, next_carry = self._embed(action, t), []
-    for layer, x in zip(self._stack, carry):
+    for layer, x in zip(self._stack, carry, strict=True):
       e, x = layer.step(e, x)
       next_carry.append(x)
     return self._state(e), next_carry

@@ -3,9 +3,11 @@
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least
-from asm_tf.models.attention import batch_size_of, cache_stretch
+from asm_tf.models.attention import batch_size_of, cache_block
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
+from asm_tf.models.unrolling import Carry
 
 # What so many steps attend with stays in the cache of a CPU core.
 _STEPS_AT_ONCE = 2000
@@ -14,8 +16,10 @@ _STEPS_AT_ONCE = 2000
 class Transformer(SequenceModel):
   """Token t is a linear map of (initial state, action, time), plus a learned vector for t."""
 
-  def __init__(self, normalizer, state_size, action_size, embedding_size=72, num_layers=2,
-               num_heads=3, hidden_size=64, dropout=0.0, seed=None, dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               embedding_size: int = 72, num_layers: int = 2, num_heads: int = 3,
+               hidden_size: int = 64, dropout: float = 0.0, seed: int | None = None,
+               dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -42,32 +46,32 @@ class Transformer(SequenceModel):
     self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
-  def call(self, initial_state, actions, training=False):
+  def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
     return self._state(self._stack(self._sequence(initial_state, actions), training=training))
 
-  def trajectories_at_once(self, horizon):
+  def microbatch_size(self, horizon: int) -> int:
     return max(1, _STEPS_AT_ONCE // horizon)
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     self._require_positions(horizon)
     return initial_state, self._stack.start(batch_size_of(initial_state), horizon)
 
-  def extend(self, carry, steps):
+  def grow_cache(self, carry: Carry, steps: int) -> Carry:
     initial_state, caches = carry
-    caches = self._stack.extend(caches, steps)
+    caches = self._stack.grow_cache(caches, steps)
     self._require_positions(caches[0][0].shape[2] + steps)  # the past, and what is to come
     return initial_state, caches
 
-  def stretch(self, horizon):
-    return cache_stretch(horizon)
+  def cache_block(self, horizon: int) -> int:
+    return cache_block(horizon)
 
-  def step(self, carry, action, t):
+  def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
     initial_state, caches = carry
     token = self._tokens(initial_state, action, t, self._positions[t])
     x, caches = self._stack.step(token, caches, t)
     return self._state(x), (initial_state, caches)
 
-  def attention_maps(self, initial_state, actions):
+  def attention_maps(self, initial_state: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Attention weights of every layer and head.
 
     Args:

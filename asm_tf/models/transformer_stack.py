@@ -6,12 +6,19 @@ divided by sqrt(2 layers) where a branch ends in the residual stream.
 """
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_at_least
 from asm_tf.models.attention import (
-    attention_weights, causal_attention, decode_attention, empty_cache, extend_cache)
+  Cache,
+  attention_weights,
+  causal_attention,
+  decode_attention,
+  empty_cache,
+  grow_cache,
+)
 from asm_tf.models.layer_norm import LayerNorm
 from asm_tf.models.products import Dense
 
@@ -19,8 +26,8 @@ from asm_tf.models.products import Dense
 class TransformerStack(tf.keras.layers.Layer):
   """Layers of causal self-attention on tokens [B, T, size]."""
 
-  def __init__(self, size, num_layers, num_heads, hidden_size, dropout=0.0, seed=None,
-               **kwargs):
+  def __init__(self, size: int, num_layers: int, num_heads: int, hidden_size: int,
+               dropout: float = 0.0, seed: int | None = None, **kwargs: Any):
     """Builds the layers.
 
     Args:
@@ -50,30 +57,31 @@ class TransformerStack(tf.keras.layers.Layer):
                dtype=self.dtype, name=f'block_{i}') for i in range(num_layers)]
     self._norm = LayerNorm(dtype=self.dtype, name='norm')
 
-  def call(self, tokens, training=False):
+  def call(self, tokens: tf.Tensor, training: bool = False) -> tf.Tensor:
     """Tokens [B, T, size] -> [B, T, size]; position t depends on positions up to t."""
     x = self._dropout(tokens, training)
     for block in self._blocks:
       x = block(x, training=training)
     return self._norm(x)
 
-  def start(self, batch_size, horizon):
+  def start(self, batch_size: tf.Tensor | int, horizon: int) -> list[Cache]:
     """Empty caches for `step`, of `horizon` positions."""
     return [block.start(batch_size, horizon) for block in self._blocks]
 
-  def extend(self, caches, steps):
+  def grow_cache(self, caches: list[Cache], steps: int) -> list[Cache]:
     """Full caches with room for `steps` more positions."""
-    return [extend_cache(cache, steps) for cache in caches]
+    return [grow_cache(cache, steps) for cache in caches]
 
-  def step(self, token, caches, t):
+  def step(self, token: tf.Tensor, caches: list[Cache],
+           t: tf.Tensor | int) -> tuple[tf.Tensor, list[Cache]]:
     """Token [B, size] of position t -> [B, size] and the caches with it."""
     x, next_caches = token, []
-    for block, cache in zip(self._blocks, caches):
+    for block, cache in zip(self._blocks, caches, strict=True):
       x, cache = block.step(x, cache, t)
       next_caches.append(cache)
     return self._norm(x), next_caches
 
-  def attention_maps(self, tokens):
+  def attention_maps(self, tokens: tf.Tensor) -> tf.Tensor:
     """Weights [layers, B, heads, T, T]; row t holds what position t looks at."""
     x, maps = tokens, []
     for block in self._blocks:

@@ -4,27 +4,35 @@ What is differentiated through it is the simulator's own gradient: the oracle of
 gradient laboratory, and a competitor of the learned models.
 """
 
+from collections.abc import Callable
+
+import tensorflow as tf
+
 from asm_tf.errors import UserError
+from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.systems.system import System
 
 
 class TrueDynamics(SequenceModel):
   """A `System`, without noise, behind the contract of the world models; nothing to train."""
 
-  def __init__(self, system):
+  def __init__(self, system: System):
     super().__init__(name='true_dynamics', dtype=system.dtype)
     self._system = system
 
-  def start(self, initial_state, horizon):
+  def start(self, initial_state: tf.Tensor, horizon: int) -> tf.Tensor:
     return initial_state
 
-  def step(self, carry, action, t):
+  def step(self, carry: tf.Tensor, action: tf.Tensor,
+           t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     state = self._system.step(carry, action, t)
     return state, state
 
 
-def make_true_dynamics(normalizer, state_size, action_size, system, horizon):
-  """`TrueDynamics` by the constructor that the learned models have.
+def make_true_dynamics(normalizer: Normalizer, state_size: int, action_size: int,
+                       system: Callable[[int], System], horizon: int) -> TrueDynamics:
+  """Returns `TrueDynamics`, by the arguments of the constructors of learned models.
 
   Args:
     normalizer: not used.
@@ -33,8 +41,8 @@ def make_true_dynamics(normalizer, state_size, action_size, system, horizon):
     system: class of `System`.
     horizon: H.
   """
-  system = system(horizon)
-  if not system.is_differentiable:
-    raise UserError(f'the dynamics of {system.name} are not known as equations: choose a learned '
-                    'world model, such as gin/models/lstm.gin.')
-  return TrueDynamics(system)
+  simulator = system(horizon)
+  if not simulator.is_differentiable:
+    raise UserError(f'the dynamics of {simulator.name} are not known as equations: choose a '
+                    'learned world model, such as gin/models/lstm.gin.')
+  return TrueDynamics(simulator)

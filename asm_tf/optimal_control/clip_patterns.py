@@ -15,8 +15,13 @@ This is the one place that writes dynamics a second time, as CasADi expressions;
 the answer is judged by its roll-out in the real `System`.
 """
 
+import itertools
+from collections.abc import Iterator, Sequence
+
 import casadi
 import numpy as np
+
+from asm_tf.systems.myriad.hiv_treatment import HIVTreatment
 
 SCALE = np.array([800.0, 0.01, 1.0])  # of the states, for IPOPT
 
@@ -24,13 +29,13 @@ SCALE = np.array([800.0, 0.01, 1.0])  # of the states, for IPOPT
 class ClipPatterns:
   """IPOPT for one `HIVTreatment` in float64, built once for all clip patterns."""
 
-  def __init__(self, system):
+  def __init__(self, system: HIVTreatment):
     self.system = system
     self.growth_rate = 1 - system.death_virus * system.dt  # of v without infected cells
     self.yield_rate = system.burst * system.death_infected * system.dt  # of v from y
     self._solver, self._bounds = self._build()
 
-  def solve(self, pattern):
+  def solve(self, pattern: Sequence[bool]) -> tuple[float, np.ndarray] | None:
     """The best controls under one pattern of clips.
 
     Args:
@@ -128,12 +133,12 @@ class ClipPatterns:
                    0, 1)
 
 
-def is_needed(system):
+def is_needed(system: HIVTreatment) -> bool:
   """True where the step is so long that a virus without infected cells turns negative."""
   return system.death_virus * system.dt > 1
 
 
-def search(system):
+def search(system: HIVTreatment) -> tuple[float, np.ndarray] | None:
   """The best pattern: smooth until t = k, then a clip every other step; then its neighbours.
 
   Returns:
@@ -161,12 +166,12 @@ def search(system):
   return value(best), 2 * known[best][1][:, None] - 1
 
 
-def neighbours(pattern):
+def neighbours(pattern: Sequence[bool]) -> Iterator[tuple[bool, ...]]:
   """Patterns that differ by one clip more, one less, or one moved by up to three steps."""
   for t in range(1, len(pattern)):
     changes = [(t,)] + [(t, other) for other in range(max(1, t - 3), t)
                         if pattern[t] != pattern[other]]
     for change in changes:
       changed = tuple(clip ^ (s in change) for s, clip in enumerate(pattern))
-      if not any(a and b for a, b in zip(changed, changed[1:])):
+      if not any(a and b for a, b in itertools.pairwise(changed)):
         yield changed

@@ -11,9 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from asm_tf.optimal_control.objective import rolled_out_return
+from asm_tf.systems.system import System
 
 
-def solve(system, state_points=1000, action_points=201):
+def solve(system: System, state_points: int = 1000,
+          action_points: int = 201) -> tuple[float, np.ndarray]:
   """The greedy roll-out of the grid's value functions.
 
   Args:
@@ -30,13 +32,14 @@ def solve(system, state_points=1000, action_points=201):
   for t in range(system.horizon - 1, 0, -1):
     values.append(_action_values(system, grids[t], actions, t, grids[t + 1], values[-1]).max(1))
   fine_actions = np.linspace(-1, 1, 10 * (action_points - 1) + 1)
-  state, chosen = np.array(system.start), []
+  state: np.ndarray = np.array(system.start)
+  chosen: list[list[float]] = []
   for t in range(system.horizon):
     value = _action_values(system, state, fine_actions, t, grids[t + 1], values.pop())
     chosen.append([fine_actions[value[0].argmax()]])
     state = _step(system, state, np.array(chosen[-1]), t)[0]
-  chosen = np.array(chosen)
-  return rolled_out_return(system, chosen), chosen
+  sequence = np.array(chosen)
+  return rolled_out_return(system, sequence), sequence
 
 
 def _state_grids(system, points, actions):

@@ -1,12 +1,18 @@
 """The return of an action sequence and its gradient, compiled, for optimisers."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from asm_tf.systems.rollout import simulate
+from asm_tf.systems.system import System
+
+# actions [B, H, m] -> returns [B] and their gradients [B, H, m]
+Objective = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def make_objective(system):
+def make_objective(system: System) -> Objective:
   """Compiles J(a) = sum_t r(s_t, a_t, t) and dJ/da for many action sequences at once.
 
   The time loop is a scan, not an unrolled graph, so that H = 500 compiles as fast
@@ -34,7 +40,7 @@ def make_objective(system):
   return objective
 
 
-def rolled_out_return(system, actions):
+def rolled_out_return(system: System, actions: np.ndarray) -> float:
   """The return, a number, of actions [H, m] in the system itself."""
   _, rewards = simulate(system, tf.constant(np.asarray(actions)[None], system.dtype))
   return float(tf.reduce_sum(rewards))

@@ -15,11 +15,12 @@ import numpy as np
 import scipy.optimize
 
 from asm_tf.optimal_control import clip_patterns, dynamic_programming
-from asm_tf.optimal_control.objective import make_objective, rolled_out_return
+from asm_tf.optimal_control.objective import Objective, make_objective, rolled_out_return
 from asm_tf.systems.double_pendulum import DoublePendulum
 from asm_tf.systems.myriad.hiv_treatment import HIVTreatment
 from asm_tf.systems.myriad.invasive_plant import InvasivePlant
 from asm_tf.systems.one_bounce import OneBounce
+from asm_tf.systems.system import System
 from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
 
 RANDOM_STARTS = 6
@@ -39,7 +40,8 @@ class Optimum:
   robust: float | None = None
 
 
-def solve(system, warm_start=None, starts=RANDOM_STARTS, seed=0):
+def solve(system: System, warm_start: np.ndarray | None = None, starts: int = RANDOM_STARTS,
+          seed: int = 0) -> Optimum:
   """The optimum of a `System` in tf.float64.
 
   Args:
@@ -70,7 +72,7 @@ def solve(system, warm_start=None, starts=RANDOM_STARTS, seed=0):
   return Optimum(value, actions, 'IPOPT over clip patterns, then L-BFGS-B', optimum.value)
 
 
-def ascend(objective, actions, iterations=1000):
+def ascend(objective: Objective, actions: np.ndarray, iterations: int = 1000) -> np.ndarray:
   """A local maximum [H, m] of `make_objective`'s function near `actions` [H, m]."""
   shape = np.shape(actions)
 
@@ -85,14 +87,14 @@ def ascend(objective, actions, iterations=1000):
   return np.clip(result.x, -1, 1).reshape(shape)
 
 
-def stretch(actions, horizon):
+def stretch_in_time(actions: np.ndarray, horizon: int) -> np.ndarray:
   """Actions [H', m] of one horizon interpolated in time to [horizon, m]."""
   old = (np.arange(len(actions)) + 0.5) / len(actions)
   new = (np.arange(horizon) + 0.5) / horizon
   return np.stack([np.interp(new, old, column) for column in np.transpose(actions)], -1)
 
 
-def one_switch_sequences(horizon, action_size):
+def one_switch_sequences(horizon: int, action_size: int) -> np.ndarray:
   """All bang-bang sequences with at most one switch, [2 (H + 1), H, m]."""
   low_then_high = np.where(np.arange(horizon) < np.arange(horizon + 1)[:, None], -1.0, 1.0)
   both = np.concatenate([low_then_high, -low_then_high])
@@ -105,13 +107,13 @@ def _many_starts(system, warm_start, starts, seed):
   constants = np.linspace(-1, 1, 41)[:, None, None] * np.ones((1, horizon, size))
   families = [constants, one_switch_sequences(horizon, size)]
   candidates = [('constant', constants[i]) for i in (10, 20, 30)]
-  for name, family in zip(('constant', 'one switch'), families):
+  for name, family in zip(('constant', 'one switch'), families, strict=True):
     best = np.argsort(-objective(family)[0])[:2]
     candidates += [(name, family[i]) for i in best]
   rng = np.random.default_rng(seed)
   candidates += [('random', rng.uniform(-1, 1, (horizon, size))) for _ in range(starts)]
   if warm_start is not None:
-    candidates.append(('shorter horizon', stretch(warm_start, horizon)))
+    candidates.append(('shorter horizon', stretch_in_time(warm_start, horizon)))
   if system.state_size == size == 1:
     candidates.append(('dynamic programming', dynamic_programming.solve(system)[1]))
   rough = [a for _, start in candidates

@@ -2,8 +2,10 @@
 
 import tensorflow as tf
 
+from asm_tf.systems.system import System
 
-def random_return(system, episodes=10_000, seed=0):
+
+def random_return(system: System, episodes: int = 10_000, seed: int = 0) -> tuple[float, float]:
   """Mean return of actions drawn uniformly from [-1, 1] at every step.
 
   Args:

@@ -1,21 +1,26 @@
 """Scores over training, over horizons and over runs, with their intervals."""
 
 import itertools
+from collections.abc import Iterable, Sequence
+
+from matplotlib.figure import Figure
 
 from asm_tf.plots.style import COLOURS, MARKERS, REFERENCE, new_figure
 
 _LINES = ('-', '--', ':', '-.')
 
 
-def styles(names):
+def styles(names: Iterable[str]) -> dict[str, dict]:
   """{name: keywords of a line}; up to twenty look different, in grey too."""
-  every = itertools.cycle(itertools.product(_LINES, zip(COLOURS, MARKERS)))
+  every = itertools.cycle(itertools.product(_LINES, zip(COLOURS, MARKERS, strict=True)))
   return {name: {'color': colour, 'marker': marker, 'linestyle': line, 'linewidth': 1.3,
                  'markersize': 4, 'fillstyle': 'none'}
-          for name, (line, (colour, marker)) in zip(names, every)}
+          for name, (line, (colour, marker)) in zip(names, every, strict=False)}
 
 
-def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=None, lowest=None):
+def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title: str,
+                        x_ticks: Sequence[float] | None = None, reference: float | None = None,
+                        lowest: float | None = None) -> Figure:
   """Lines with shaded intervals, a panel a group, one legend for all.
 
   Args:
@@ -33,7 +38,7 @@ def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=N
   look = styles(dict.fromkeys(name for lines in panels.values() for name in lines))
   # A panel of a few lines needs no more than two inches.
   figure, axes = new_figure(len(panels), row_height=2.6 if len(panels) == 1 else 1.9)
-  for axis, (panel, lines) in zip(axes, panels.items()):
+  for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
     for name, (x, middle, low, high) in lines.items():
       every = max(1, len(x) // 8)
       axis.plot(x, middle, label=name, markevery=every, **look[name])
@@ -50,7 +55,7 @@ def draw_with_intervals(panels, xlabel, ylabel, title, x_ticks=None, reference=N
   axes[-1].set(xlabel=xlabel)
   figure.suptitle(title, fontsize=10)
   handles = {label: handle for axis in axes
-             for handle, label in zip(*axis.get_legend_handles_labels())}
+             for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
   figure.legend(handles.values(), handles.keys(), loc='outside lower center', frameon=False,
                 ncols=min(4, len(handles)), fontsize=8)
   return figure

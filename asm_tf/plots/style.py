@@ -1,6 +1,9 @@
 """How the project's pictures look: plain axes, colours that differ in grey as well."""
 
+from typing import Any
+
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
 # Okabe and Ito's colour-blind safe palette, ordered so that neighbours differ in lightness.
@@ -8,11 +11,12 @@ COLOURS = ('#000000', '#D55E00', '#0072B2', '#E69F00', '#56B4E9')
 MARKERS = ('o', 's', '^', 'D', 'v')
 REFERENCE = {'linestyle': (0, (4, 2)), 'linewidth': 1.2, 'zorder': 1}
 
-_RC = {'font.size': 9, 'axes.titlesize': 10}
+_RC: dict[Any, Any] = {'font.size': 9, 'axes.titlesize': 10}
 
 
-def new_figure(rows, width=6.4, row_height=1.7, sharex=True):
-  """An empty figure and its `rows` axes, which share the x axis or not; no global state."""
+def new_figure(rows: int, width: float = 6.4, row_height: float = 1.7,
+               sharex: bool = True) -> tuple[Figure, np.ndarray]:
+  """Returns an empty figure and its `rows` axes; no global state."""
   with mpl.rc_context(_RC):
     figure = Figure(figsize=(width, 0.7 + rows * row_height), dpi=150, layout='constrained')
     axes = figure.subplots(rows, 1, sharex=sharex, squeeze=False)[:, 0]

@@ -1,7 +1,10 @@
 """A trajectory against time, with the optimal one behind it."""
 
+from typing import Protocol
+
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
 from asm_tf.plots import style
 
@@ -26,7 +29,27 @@ NAMES = {
 MAX_LINES = len(style.COLOURS)
 
 
-def draw_trajectory(system, states, actions, optimal=None):
+class Drawable(Protocol):
+  """What a picture needs to know of a system."""
+
+  horizon: int
+  distractors: int
+  dtype: tf.DType
+
+  @property
+  def name(self) -> str: ...
+
+  @property
+  def state_size(self) -> int: ...
+
+  @property
+  def dt(self) -> float: ...
+
+  def control(self, action: tf.Tensor) -> tf.Tensor: ...
+
+
+def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
+                    optimal: tuple[np.ndarray, np.ndarray] | None = None) -> Figure:
   """Draws states and controls against time.
 
   Args:
@@ -48,10 +71,10 @@ def draw_trajectory(system, states, actions, optimal=None):
   for run_states, run_actions, is_reference in runs:
     columns = np.asarray(run_states)[:, :size]
     controls = system.control(tf.cast(run_actions, system.dtype)).numpy()
-    for axis, group in zip(axes, _groups(columns, len(state_names))):
+    for axis, group in zip(axes, _groups(columns, len(state_names)), strict=False):
       _draw_lines(axis, times, group, is_reference)
     _draw_steps(axes[-1], times, controls, is_reference)
-  for axis, name in zip(axes, state_names + control_names):
+  for axis, name in zip(axes, state_names + control_names, strict=True):
     axis.set_ylabel(name)
   axes[-1].set_xlabel('time')
   axes[0].set_title(f'{system.name}, H = {system.horizon}', loc='left')
@@ -101,5 +124,5 @@ def _label(axes, names, size, has_reference):
   if has_reference:
     labelled.append((lines[-1], 'optimal'))
   if len(labelled) > 1:
-    axes[0].figure.legend(*zip(*labelled), loc='outside upper right', ncols=len(labelled),
-                          fontsize=8, frameon=False)
+    axes[0].figure.legend(*zip(*labelled, strict=True), loc='outside upper right',
+                          ncols=len(labelled), fontsize=8, frameon=False)

@@ -5,12 +5,14 @@ import math
 import tensorflow as tf
 
 from asm_tf.errors import require_positive
+from asm_tf.models.normalizer import Normalizer
 
 
 class ActionSequence(tf.keras.Model):
   """mu_t and log sigma_t, free parameters of every step; the state is not looked at."""
 
-  def __init__(self, normalizer, state_size, action_size, initial_std=0.1, dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               initial_std: float = 0.1, dtype: str = 'float32'):
     """Builds the sequence, with means of 0.
 
     Args:
@@ -28,7 +30,7 @@ class ActionSequence(tf.keras.Model):
     self._log_std = self.add_weight(
         'log_std', shape, initializer=tf.keras.initializers.Constant(math.log(initial_std)))
 
-  def call(self, state, t):
+  def call(self, state: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
     # Drivers ask for an action at the last step too, and throw it away.
     t = tf.minimum(tf.cast(t, tf.int32), self._mean.shape[0] - 1)

@@ -3,15 +3,18 @@
 import tensorflow as tf
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories import policy_step
+from tf_agents.trajectories import time_step as ts
 
+from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.policies.squashed_gaussian import squash
 
 
 class ReturnConditionedPolicy(tf_policy.TFPolicy):
   """Acts by a `DecisionTransformer`; the last K steps are its policy state."""
 
-  def __init__(self, time_step_spec, action_spec, model, target_return, return_scale,
-               generator=None):
+  def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
+               model: DecisionTransformer, target_return: tf.Variable, return_scale: tf.Variable,
+               generator: tf.random.Generator | None = None):
     """Builds the policy.
 
     Args:

@@ -3,12 +3,13 @@
 import tensorflow as tf
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories import policy_step
+from tf_agents.trajectories import time_step as ts
 
 
 class SavedPolicy(tf_policy.TFPolicy):
   """Acts by a SavedModel that TF-Agents' PolicySaver wrote."""
 
-  def __init__(self, time_step_spec, action_spec, path):
+  def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec, path: str):
     """Loads the policy.
 
     Args:

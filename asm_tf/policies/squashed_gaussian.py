@@ -4,10 +4,12 @@
 """
 
 import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_sizes
+from asm_tf.models.normalizer import Normalizer
 
 LOG_STD_RANGE = (-5.0, 1.0)
 
@@ -15,8 +17,9 @@ LOG_STD_RANGE = (-5.0, 1.0)
 class SquashedGaussianActor(tf.keras.Model):
   """MLP from the observation (state and time) to mu and log sigma (Appendix E)."""
 
-  def __init__(self, normalizer, state_size, action_size, hidden_sizes=(64, 64),
-               initial_std=0.5, initial_mean_variance=0.01, dtype='float32'):
+  def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
+               hidden_sizes: Sequence[int] = (64, 64), initial_std: float = 0.5,
+               initial_mean_variance: float = 0.01, dtype: str = 'float32'):
     """Builds the actor and its weights.
 
     Args:
@@ -46,7 +49,7 @@ class SquashedGaussianActor(tf.keras.Model):
         bias_initializer=tf.keras.initializers.Constant(math.atanh(position)))
     self(tf.zeros([1, state_size], dtype), tf.zeros([1], tf.int32))
 
-  def call(self, state, t):
+  def call(self, state: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
     x = self._normalizer.join(self._normalizer.normalize(state), t=t)
     for layer in self._hidden:
@@ -56,12 +59,12 @@ class SquashedGaussianActor(tf.keras.Model):
     return self._mean(x), log_std
 
 
-def squash(mean, log_std, noise):
+def squash(mean: tf.Tensor, log_std: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
   """The action tanh(mu + sigma eps), [..., m], of given draws eps."""
   return tf.tanh(mean + tf.exp(log_std) * noise)
 
 
-def squashed_entropy(mean, log_std, noise):
+def squashed_entropy(mean: tf.Tensor, log_std: tf.Tensor, noise: tf.Tensor) -> tf.Tensor:
   """One-draw estimate [...] of the entropy of the squashed Gaussian, in nats.
 
   The Gaussian's own entropy is exact; the log-Jacobian of tanh is taken at the

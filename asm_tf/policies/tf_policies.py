@@ -1,10 +1,13 @@
 """TF-Agents policies whose noise comes from checkpointable generators."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tf_agents.distributions.utils import SquashToSpecNormal
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories import policy_step
+from tf_agents.trajectories import time_step as ts
 
 from asm_tf.policies.squashed_gaussian import squash
 
@@ -12,7 +15,9 @@ from asm_tf.policies.squashed_gaussian import squash
 class SquashedGaussianPolicy(tf_policy.TFPolicy):
   """Acts by a `SquashedGaussianActor`; the observation is (state, time)."""
 
-  def __init__(self, time_step_spec, action_spec, actor, generator=None):
+  def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
+               actor: Callable[..., tuple[tf.Tensor, tf.Tensor]],
+               generator: tf.random.Generator | None = None):
     """Builds the policy.
 
     Args:
@@ -52,7 +57,8 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
 class UniformPolicy(tf_policy.TFPolicy):
   """Uniform random actions within the action spec."""
 
-  def __init__(self, time_step_spec, action_spec, generator):
+  def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
+               generator: tf.random.Generator):
     super().__init__(time_step_spec, action_spec, clip=False)
     self._generator = generator
 

@@ -1,6 +1,10 @@
 """From a driver's steps to whole episodes."""
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
+from tf_agents.typing import types
 
 
 class EpisodeAccumulator(tf.Module):
@@ -10,7 +14,8 @@ class EpisodeAccumulator(tf.Module):
   drivers emit between episodes, and holds s_H.
   """
 
-  def __init__(self, data_spec, batch_size, length, observers):
+  def __init__(self, data_spec: types.NestedTensorSpec, batch_size: int, length: int,
+               observers: Sequence[Callable]):
     """Builds the accumulator.
 
     Args:
@@ -27,11 +32,12 @@ class EpisodeAccumulator(tf.Module):
         lambda spec: tf.Variable(tf.zeros([length, batch_size, *spec.shape], spec.dtype),
                                  trainable=False), data_spec)
 
-  def __call__(self, trajectory):
+  def __call__(self, trajectory: Trajectory) -> tf.Tensor:
     """Takes one time step, a nest of [batch_size, ...]."""
     # The first row of an episode is always row 0, wherever the last one stopped.
     row = tf.where(trajectory.is_first()[0], 0, self._row)
-    for variable, value in zip(tf.nest.flatten(self.episodes), tf.nest.flatten(trajectory)):
+    variables, values = tf.nest.flatten(self.episodes), tf.nest.flatten(trajectory)
+    for variable, value in zip(variables, values, strict=True):
       variable.scatter_nd_update([[row]], value[None])
     self._row.assign(row + 1)
     return tf.cond(row + 1 == self._length, self._hand_on, lambda: tf.constant(False))
@@ -42,7 +48,7 @@ class EpisodeAccumulator(tf.Module):
       observe(episodes)
     return tf.constant(True)
 
-  def latest(self):
+  def latest(self) -> types.NestedTensor:
     """The most recent episodes, a nest of [batch_size, length, ...]."""
     return tf.nest.map_structure(
         lambda x: tf.transpose(x, [1, 0, *range(2, len(x.shape))]), self.episodes)

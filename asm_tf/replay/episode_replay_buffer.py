@@ -3,6 +3,9 @@
 import tensorflow as tf
 from tf_agents.replay_buffers import replay_buffer, table
 from tf_agents.specs import tensor_spec
+from tf_agents.typing import types
+
+from asm_tf.errors import require_at_least
 
 
 class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
@@ -13,18 +16,20 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
   one would have drawn (TF-Agents' own buffers draw from stateful ops).
   """
 
-  def __init__(self, data_spec, length, capacity, seed=0):
+  def __init__(self, data_spec: types.NestedTensorSpec, length: int,
+               seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000):
     """Builds an empty buffer.
 
     Args:
       data_spec: nest of TensorSpec of one time step.
-      length: time steps an episode.
-      capacity: largest number of time steps kept, those that pad a shorter episode
-        included; older episodes are overwritten.
+      length: rows per episode, H+1.
       seed: of the sampling.
+      capacity: environment steps kept, rounded down to whole episodes of H steps; older
+        episodes are overwritten.
     """
+    require_at_least(length - 1, **{'EpisodeReplayBuffer.capacity': capacity})
     episode_spec = tensor_spec.add_outer_dim(data_spec, length)
-    super().__init__(episode_spec, capacity=max(1, capacity // length))
+    super().__init__(episode_spec, capacity=capacity // (length - 1))
     self._length = length
     self._table = table.Table(episode_spec, self.capacity)
     self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name='added')

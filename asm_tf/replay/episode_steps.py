@@ -6,19 +6,20 @@ boundary row and all copies.
 """
 
 import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
 
 
-def steps_taken(episodes):
+def steps_taken(episodes: Trajectory) -> tf.Tensor:
   """[B, H] of a Trajectory [B, H+1, ...]: whether the agent acted at step t."""
   return ~episodes.is_boundary()[:, :-1]
 
 
-def states_visited(episodes):
+def states_visited(episodes: Trajectory) -> tf.Tensor:
   """[B, H+1] of a Trajectory [B, H+1, ...]: whether row t holds a state that was visited."""
   taken = steps_taken(episodes)
   return tf.concat([tf.ones_like(taken[:, :1]), taken], 1)
 
 
-def lengths(episodes):
+def lengths(episodes: Trajectory) -> tf.Tensor:
   """[B], the number of steps of each episode of a Trajectory [B, H+1, ...]."""
   return tf.reduce_sum(tf.cast(steps_taken(episodes), tf.int32), 1)

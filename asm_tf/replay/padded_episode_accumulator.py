@@ -1,6 +1,10 @@
 """From a driver's steps to whole episodes, where some end before step H."""
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
+from tf_agents.typing import types
 
 
 class PaddedEpisodeAccumulator(tf.Module):
@@ -11,7 +15,8 @@ class PaddedEpisodeAccumulator(tf.Module):
   kept.
   """
 
-  def __init__(self, data_spec, batch_size, length, observers, once=False):
+  def __init__(self, data_spec: types.NestedTensorSpec, batch_size: int, length: int,
+               observers: Sequence[Callable], first_episode_only: bool = False):
     """Builds the accumulator.
 
     Args:
@@ -24,7 +29,7 @@ class PaddedEpisodeAccumulator(tf.Module):
     super().__init__(name='padded_episode_accumulator')
     self._length = length
     self._observers = observers
-    self._once = once
+    self._once = first_episode_only
     # The row that each copy writes next; none before the first row of an episode has come.
     self._row = tf.Variable(tf.fill([batch_size], length), trainable=False, name='row')
     self._boundary = tf.Variable(tf.zeros([batch_size], tf.int32), trainable=False,
@@ -35,13 +40,14 @@ class PaddedEpisodeAccumulator(tf.Module):
         lambda spec: tf.Variable(tf.zeros([batch_size, length, *spec.shape], spec.dtype),
                                  trainable=False), data_spec)
 
-  def __call__(self, trajectory):
+  def __call__(self, trajectory: Trajectory) -> tf.Tensor:
     """Takes one time step, a Trajectory [batch_size, ...]."""
     row = tf.where(trajectory.is_first(), 0, self._row)
     writes = (row < self._length) & ~self._is_complete
     copies = tf.where(writes)[:, 0]
     indices = tf.stack([copies, tf.cast(tf.gather(row, copies), tf.int64)], 1)
-    for variable, value in zip(tf.nest.flatten(self._episodes), tf.nest.flatten(trajectory)):
+    variables, values = tf.nest.flatten(self._episodes), tf.nest.flatten(trajectory)
+    for variable, value in zip(variables, values, strict=True):
       variable.scatter_nd_update(indices, tf.gather(value, copies))
     ends = writes & trajectory.is_boundary()
     self._boundary.assign(tf.where(ends, row, self._boundary))
@@ -58,12 +64,12 @@ class PaddedEpisodeAccumulator(tf.Module):
       self.restart()
     return tf.constant(True)
 
-  def restart(self):
+  def restart(self) -> None:
     """Begins a new batch, for each copy at the start of its next episode."""
     self._is_complete.assign(tf.zeros_like(self._is_complete))
     self._row.assign(tf.fill(self._row.shape, self._length))
 
-  def latest(self):
+  def latest(self) -> Trajectory:
     """The most recent episodes, a Trajectory [batch_size, length, ...]."""
     rows = tf.range(self._length)
     source = tf.minimum(rows, self._boundary[:, None])  # [B, length]

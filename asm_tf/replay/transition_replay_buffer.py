@@ -2,30 +2,34 @@
 
 import tensorflow as tf
 from tf_agents.replay_buffers.tf_uniform_replay_buffer import TFUniformReplayBuffer
+from tf_agents.typing import types
 
+from asm_tf.errors import require_at_least
 from asm_tf.replay import episode_steps
 
 
 class TransitionReplayBuffer(TFUniformReplayBuffer):
-  """Steps in the order they were made; a sample is two in a row, from which TF-Agents takes one.
+  """Steps in the order they were taken; a sample is two in a row, which TF-Agents takes as one.
 
-  The boundary row of an episode, and what pads it, is left out. The step before it ends
-  the episode with discount 0, so that what follows it in the buffer, the next episode, does not count.
+  The boundary row of an episode and its padding are left out. The step before the boundary ends
+  the episode with discount 0, so that the next episode, which follows it in the buffer, does
+  not count.
   """
 
-  def __init__(self, data_spec, length, capacity, seed=0):
+  def __init__(self, data_spec: types.NestedTensorSpec, length: int,
+               seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000):
     """Builds an empty buffer.
 
     Args:
       data_spec: nest of TensorSpec of one time step.
-      length: rows an episode; not used.
-      capacity: largest number of time steps kept; older ones are overwritten.
-      seed: not used: TF-Agents draws from TensorFlow's own seed, so that a resumed run
-        does not draw what an uninterrupted one would have.
+      length: rows per episode, H+1.
+      seed: not used: TF-Agents draws from TensorFlow's own seed, so that a resumed run does not
+        draw what an uninterrupted one would have drawn.
+      capacity: environment steps kept, (H+1)/H of them; older ones are overwritten.
     """
+    require_at_least(length - 1, **{'TransitionReplayBuffer.capacity': capacity})
     del seed
-    del length
-    super().__init__(data_spec, batch_size=1, max_length=capacity)
+    super().__init__(data_spec, batch_size=1, max_length=capacity // (length - 1) * length)
 
   def _add_batch(self, items):
     """Adds an episode, a Trajectory [1, length, ...]."""

@@ -8,6 +8,8 @@ action reaches, and it is the start observation too.
     r_{H-1} = -mean((s_{H-1} - goal)^2),  angles in radians, unwrapped
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -22,8 +24,9 @@ class DoublePendulum(System):
   control_bounds = ((-1.0, 1.0),)
   dt = 0.05
 
-  def __init__(self, horizon, dtype=tf.float32, process_noise=0.0, distractors=0,
-               angle_scale=float(np.pi), goal_action=-0.4, substeps=10):
+  def __init__(self, horizon: int, dtype: tf.DType = tf.float32, process_noise: float = 0.0,
+               distractors: int = 0, angle_scale: float = float(np.pi), goal_action: float = -0.4,
+               substeps: int = 10):
     """See `System`.
 
     Args:
@@ -60,7 +63,7 @@ class DoublePendulum(System):
     return tf.where(tf.equal(t, self.horizon - 1), -miss, tf.zeros_like(miss))
 
 
-def double_pendulum_derivative(state):
+def double_pendulum_derivative(state: tf.Tensor) -> tf.Tensor:
   """Time derivative [..., 4] of (angle1, velocity1, angle2, velocity2)."""
   angle1, velocity1, angle2, velocity2 = tf.unstack(state, axis=-1)
   difference = angle1 - angle2
@@ -74,7 +77,8 @@ def double_pendulum_derivative(state):
   return tf.stack([velocity1, acceleration1, velocity2, acceleration2], -1)
 
 
-def runge_kutta_4(derivative, state, step):
+def runge_kutta_4(derivative: Callable[[tf.Tensor], tf.Tensor], state: tf.Tensor,
+                  step: float) -> tf.Tensor:
   """One classical Runge-Kutta step of length `step`."""
   k1 = derivative(state)
   k2 = derivative(state + step / 2 * k1)

@@ -2,8 +2,11 @@
 
 import tensorflow as tf
 
+from asm_tf.systems.system import System
 
-def simulate(system, actions, noise=None):
+
+def simulate(system: System, actions: tf.Tensor,
+             noise: tf.Tensor | None = None) -> tuple[tf.Tensor, tf.Tensor]:
   """States and rewards of an open-loop action sequence.
 
   Args:
@@ -30,7 +33,8 @@ def simulate(system, actions, noise=None):
   return states, rewards
 
 
-def return_and_gradient(system, actions):
+def return_and_gradient(system: System,
+                        actions: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """As `simulate`, and the gradient of the return: states, rewards, [B, H, m]."""
   with tf.GradientTape() as tape:
     tape.watch(actions)

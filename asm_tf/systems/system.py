@@ -8,6 +8,8 @@ takes any leading shape [...]: a batch [B] during a roll-out, a whole sequence
 step, a scalar or a tensor that broadcasts against the leading shape.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 
@@ -15,7 +17,7 @@ from asm_tf.errors import require_at_least, require_not_negative
 
 
 class System:
-  """Base class; a system sets the class attributes and writes two functions.
+  """Base class; a system sets the class attributes and implements two functions.
 
   Attributes:
     start: s_0, a sequence of n numbers.
@@ -23,18 +25,19 @@ class System:
     control_bounds: m pairs (low, high); [-1, 1] is rescaled to them.
     duration: the problem's length T in its own unit of time; dt = T / H.
       A system with a fixed dt overrides `dt` instead.
-    is_differentiable: `step` and `reward` can be called, in TensorFlow.
+    is_differentiable: `step` and `reward` exist, in TensorFlow.
     has_fixed_length: every episode has H steps.
   """
 
   is_differentiable = True
   has_fixed_length = True
-  start = ()
-  state_bounds = ()
-  control_bounds = ()
-  duration = None
+  start: Sequence[float] = ()
+  state_bounds: Sequence[tuple[float, float]] = ()
+  control_bounds: Sequence[tuple[float, float]] = ()
+  duration: float
 
-  def __init__(self, horizon, dtype=tf.float32, process_noise=0.0, distractors=0):
+  def __init__(self, horizon: int, dtype: tf.DType = tf.float32, process_noise: float = 0.0,
+               distractors: int = 0):
     """Builds the system for one horizon.
 
     Args:
@@ -59,44 +62,47 @@ class System:
     self._control_low, self._control_high = np.array(self.control_bounds, np.float64).T
 
   @property
-  def name(self):
+  def name(self) -> str:
+    """Name of the class, under which optima are stored."""
     return type(self).__name__
 
   @property
-  def state_size(self):
+  def state_size(self) -> int:
     """n, the distractors included."""
     return len(self.start) + self.distractors
 
   @property
-  def action_size(self):
+  def action_size(self) -> int:
     """m."""
     return len(self.control_bounds)
 
   @property
-  def dt(self):
+  def dt(self) -> float:
     """Length of one step in the system's unit of time."""
     return self.duration / self.horizon
 
   @property
-  def is_stochastic(self):
+  def is_stochastic(self) -> bool:
+    """Whether steps draw random numbers."""
     return self.process_noise > 0 or self.distractors > 0
 
   @property
-  def state_low(self):
+  def state_low(self) -> np.ndarray:
     """[n] lower bounds, -inf where there is none."""
     return np.concatenate([self._state_low, np.full(self.distractors, -np.inf)])
 
   @property
-  def state_high(self):
+  def state_high(self) -> np.ndarray:
     """[n] upper bounds, inf where there is none."""
     return np.concatenate([self._state_high, np.full(self.distractors, np.inf)])
 
-  def initial_state(self, batch_size):
+  def initial_state(self, batch_size: tf.Tensor | int) -> tf.Tensor:
     """s_0, [batch_size, n]; the distractors start at 0."""
     start = np.concatenate([self.start, np.zeros(self.distractors)])
     return tf.tile(tf.constant(start, self.dtype)[None], [batch_size, 1])
 
-  def step(self, state, action, t, noise=None):
+  def step(self, state: tf.Tensor, action: tf.Tensor, t: tf.Tensor | int,
+           noise: tf.Tensor | None = None) -> tf.Tensor:
     """One step of the dynamics.
 
     Args:
@@ -116,11 +122,11 @@ class System:
     low, high = self._constant(self._state_low), self._constant(self._state_high)
     return tf.concat([tf.clip_by_value(core, low, high), distractors], -1)
 
-  def reward(self, state, action, t):
+  def reward(self, state: tf.Tensor, action: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:
     """r_t, [...], of being in `state` [..., n] at t and taking `action` [..., m]."""
     return self._reward(self._split(state)[0], action, t)
 
-  def control(self, action):
+  def control(self, action: tf.Tensor) -> tf.Tensor:
     """The action [..., m] in [-1, 1], rescaled to the control's bounds."""
     low, high = self._constant(self._control_low), self._constant(self._control_high)
     return low + (action + 1) / 2 * (high - low)

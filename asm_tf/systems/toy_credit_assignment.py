@@ -22,8 +22,8 @@ class ToyCreditAssignment(System):
   control_bounds = ((-1.0, 1.0),)
   dt = 1.0
 
-  def __init__(self, horizon, dtype=tf.float32, process_noise=0.0, distractors=0,
-               distractor_std=0.0):
+  def __init__(self, horizon: int, dtype: tf.DType = tf.float32, process_noise: float = 0.0,
+               distractors: int = 0, distractor_std: float = 0.0):
     """See `System`.
 
     Args:
@@ -34,14 +34,15 @@ class ToyCreditAssignment(System):
     self.distractor_std = distractor_std
 
   @property
-  def is_stochastic(self):
+  def is_stochastic(self) -> bool:
     return super().is_stochastic or self.distractor_std > 0
 
   def _transition(self, state, action, t):
     stored = tf.where(tf.equal(t, 0)[..., None], action, state[..., :1])
     return tf.concat([stored, tf.zeros_like(stored)], -1)
 
-  def step(self, state, action, t, noise=None):
+  def step(self, state: tf.Tensor, action: tf.Tensor, t: tf.Tensor | int,
+           noise: tf.Tensor | None = None) -> tf.Tensor:
     next_state = super().step(state, action, t, noise)
     if noise is None:
       return next_state

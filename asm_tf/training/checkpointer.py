@@ -1,4 +1,4 @@
-"""Saving and restoring everything that shapes the future of a run."""
+"""Saving and restoring everything that determines the rest of a run."""
 
 import logging
 import os
@@ -9,22 +9,24 @@ import tensorflow as tf
 
 from asm_tf.errors import UserError
 from asm_tf.training.run_folder import write_atomically
+from asm_tf.training.trainer import Trainer
+from asm_tf.training.workers import Workers
 
 _LOG = logging.getLogger('asm_tf')
-_KEPT = 2
-_NONE = (-1, -1, -1)  # the position of no checkpoint
+_CHECKPOINTS_KEPT = 2
+_NO_POSITION = (-1, -1, -1)  # of a worker without a checkpoint
 
 
 class Checkpointer:
-  """The last two checkpoints of a run, the older one in case the newer is torn."""
+  """Keeps the last two checkpoints of a run, the older one in case the newer is damaged."""
 
-  def __init__(self, trainer, path, workers):
+  def __init__(self, trainer: Trainer, path: pathlib.Path, workers: Workers):
     """Builds the checkpointer.
 
     Args:
-      trainer: `Trainer`, a tf.Module that tracks all it needs.
+      trainer: tracks all that it needs.
       path: folder of the checkpoints.
-      workers: `Workers`, each of which has such a folder.
+      workers: each of them has such a folder.
     """
     self._workers = workers
     self._wall_seconds = tf.Variable(0.0, dtype=tf.float64, trainable=False)
@@ -35,13 +37,13 @@ class Checkpointer:
         rows=self._rows)
     self._trainer = trainer
     self._path = pathlib.Path(path)
-    self._newest = None  # the name of what was saved or restored last
+    self._newest: str | None = None  # the name of what was saved or restored last
 
-  def save(self, wall_seconds, rows):
-    """Saves a checkpoint named after its environment steps, updates and rows, unless it is there.
+  def save(self, wall_seconds: float, rows: int) -> None:
+    """Saves a checkpoint named after its environment steps, updates and rows, unless it exists.
 
-    It is written aside and moved to its place when it is whole, under a name that is new, so
-    that a kill or a full disk leaves those that are there as they were.
+    It is written to a draft folder and moved once it is complete, under a new name: a kill or a
+    full disk leaves the existing checkpoints as they were.
 
     Args:
       wall_seconds: spent so far.
@@ -56,7 +58,7 @@ class Checkpointer:
     shutil.rmtree(draft, ignore_errors=True)  # of a save that was killed
     try:
       written = pathlib.Path(self._checkpoint.write(str(draft / 'ckpt')))
-      # The index last: without it the checkpoint is not there.
+      # The index last: without it the checkpoint does not count.
       for part in sorted(draft.glob(f'{written.name}.*'), key=lambda part: part.suffix == '.index'):
         _sync(part)
         os.replace(part, self._path / (name + part.name.removeprefix(written.name)))
@@ -65,69 +67,74 @@ class Checkpointer:
     self._keep_last(name)
     self._newest = name
 
-  def restore(self, rows):
-    """Restores the newest whole checkpoint that all workers have.
+  def restore(self, rows: int) -> float | None:
+    """Restores the newest undamaged checkpoint that all workers have.
 
     Args:
-      rows: of metrics.jsonl that there are; a checkpoint that knows of more is passed over.
+      rows: of metrics.jsonl that exist; a checkpoint that follows on more is passed over.
 
     Returns:
       Wall seconds spent so far, or None if there is no checkpoint.
 
     Raises:
-      UserError: if there are checkpoints and none can be gone on from, here or by all workers.
+      UserError: if there are checkpoints and none can be resumed, here or by all workers.
     """
-    names, problem = self._names(), None
-    for name in names:
+    newest = self._restore_newest(rows)
+    position = _NO_POSITION if newest is None else _position(newest)
+    positions = list(zip(*map(self._workers.all_gather, position), strict=True))
+    common = min(positions)
+    problem = None
+    if position != common:  # this worker has to go back to what all of them have
+      newest = next((name for name in self._names() if _position(name) == common), None)
+      problem = 'it is gone' if newest is None else self._why_not(newest, rows)
+    if problem or common == _NO_POSITION != max(positions):
+      steps = [steps for steps, *_ in positions]
+      raise UserError(f'the workers can resume from steps {steps} (-1: none), and not all of them '
+                      f'from {common[0]}: copy the folder of one over those of the others.')
+    self._newest = newest
+    return None if newest is None else float(self._wall_seconds)
+
+  def _restore_newest(self, rows):
+    """Restores the newest undamaged checkpoint and returns its name; None where there is none."""
+    problem = None
+    for name in self._names():
       problem = self._why_not(name, rows)
       if problem is None:
-        break
+        return name
       _LOG.warning('%s; trying the checkpoint before it.', problem)
     if problem:
-      raise UserError(f'no checkpoint in {self._path} can be gone on from ({problem}): put back '
-                      'what is damaged from a copy, or give another --root_dir to start afresh; '
-                      'this one is left as it is.')
-    newest = _position(name) if names else _NONE
-    positions = list(zip(*map(self._workers.values, newest)))
-    common = min(positions)
-    if newest != common:  # this worker has to go back to what all of them have
-      name = next((name for name in names if _position(name) == common), None)
-      problem = name is None or self._why_not(name, rows)
-    if problem or common == _NONE != max(positions):
-      steps = [position[0] for position in positions]
-      raise UserError(f'the workers can go on from steps {steps} (-1: none), and not all from '
-                      f'{common[0]}: copy the folder of one of them over those of the others.')
-    self._newest = name if names else None
-    return float(self._wall_seconds) if names else None
+      raise UserError(f'no checkpoint in {self._path} can be resumed ({problem}): restore the '
+                      'damaged files from a copy, or give another --root_dir to start afresh; '
+                      'this folder is left as it is.')
+    return None
 
   def _why_not(self, name, rows):
-    """None if the checkpoint can be gone on from, and everything is as it says; or the reason."""
+    """Restores a checkpoint and returns None, or the reason why it cannot be resumed."""
     try:
       self._checkpoint.read(str(self._path / name)).assert_existing_objects_matched()
-    except Exception as error:  # pylint: disable=broad-except
-      # What TensorFlow raises depends on the byte at which the file is torn.
+    except Exception as error:
+      # What TensorFlow raises depends on the byte at which the file is damaged.
       cause = str(error).split('\n', maxsplit=1)[0][:200]
       return f'{name} cannot be read: {cause}'
     if self._rows > rows:
-      return (f'{name} follows on {int(self._rows)} rows of metrics.jsonl, of which {rows} are '
-              'left')
+      return f'{name} follows on {int(self._rows)} rows of metrics.jsonl, of which {rows} are left'
     return None
 
   def _names(self):
     """Names of the checkpoints, the newest first.
 
-    The files themselves are asked, not the list of them, which may be torn too.
+    The folder is listed: TensorFlow's own list of checkpoints may be damaged too.
     """
     return sorted((index.stem for index in self._path.glob('ckpt-*.index')), key=_position,
                   reverse=True)
 
   def _keep_last(self, newest):
-    """Deletes all but the newest and those before it; lists them as TensorFlow does.
+    """Deletes all but the newest and the one before it, and lists them as TensorFlow does.
 
-    Later ones were passed over by `restore`, and are about to be made again.
+    Later ones were passed over by `restore` and are about to be made again.
     """
     before = [name for name in self._names() if _position(name) < _position(newest)]
-    kept = [newest, *before][:_KEPT]
+    kept = [newest, *before][:_CHECKPOINTS_KEPT]
     for name in set(self._names()) - set(kept):
       for part in sorted(self._path.glob(f'{name}.*'), reverse=True):  # the index first
         part.unlink()
@@ -136,12 +143,12 @@ class Checkpointer:
 
 
 def _position(name):
-  """(environment steps, updates, rows) in a checkpoint's name; older names have steps alone."""
-  steps, updates, rows, *_ = (*map(int, name.split('-')[1:]), 0, 0)
-  return steps, updates, rows
+  """(environment steps, updates, rows) in a checkpoint's name; some have steps only."""
+  numbers = [int(part) for part in name.split('-')[1:]]
+  return tuple([*numbers, 0, 0][:3])
 
 
 def _sync(path):
-  """Waits until a file is on the disk, so that a power failure cannot empty it."""
+  """Flushes a file to the disk, so that a power failure cannot empty it."""
   with path.open('rb') as file:
     os.fsync(file.fileno())

@@ -1,38 +1,61 @@
 """Evaluation of a policy in an environment of its own."""
 
-import collections
 import functools
+from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
-from tf_agents.trajectories import trajectory
+from tf_agents.policies import tf_policy
+from tf_agents.trajectories.trajectory import Trajectory
 
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.errors import require_at_least
 from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
-
-Evaluation = collections.namedtuple('Evaluation', 'mean_return mean_length states actions returns')
+from asm_tf.systems.system import System
 
 _STOCHASTIC_EPISODES = 32
+
+
+class Evaluation(NamedTuple):
+  """Episodes of one evaluation.
+
+  Attributes:
+    mean_return: over the episodes.
+    mean_length: steps.
+    states: [L+1, n] of one episode.
+    actions: [L, m] of the same.
+    returns: [episodes].
+  """
+
+  mean_return: float
+  mean_length: float
+  states: np.ndarray
+  actions: np.ndarray
+  returns: np.ndarray
 
 
 class Evaluator:
   """Runs a policy for whole episodes: one where nothing is random, else 32 by default.
 
-  Every evaluation draws the same noise and starts, so that two of them can be compared and an
-  evaluation depends on nothing but the policy.
+  Every evaluation draws the same noise and initial states: it depends on the policy only, and
+  two evaluations can be compared.
   """
 
-  def __init__(self, system, make_policy, seed=0, episodes=_STOCHASTIC_EPISODES):
+  def __init__(self, system: System | GymnasiumSystem,
+               make_policy: Callable[..., tf_policy.TFPolicy], seed: int = 0,
+               episodes: int = _STOCHASTIC_EPISODES):
     """Builds the evaluator.
 
     Args:
-      system: `System` or `GymnasiumSystem`.
+      system: what the policy controls.
       make_policy: function (time_step_spec, action_spec) -> TFPolicy.
-      seed: of the process noise and the starts, where the system draws any.
-      episodes: how many, where anything is random.
+      seed: of the process noise and the initial states, where they are random.
+      episodes: number of episodes, where anything is random.
     """
     require_at_least(1, episodes=episodes)
     self._system = system
@@ -41,17 +64,17 @@ class Evaluator:
     policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = policy.trajectory_spec
     rows, is_fixed = system.horizon + 1, system.has_fixed_length
-    accumulate = (
-        EpisodeAccumulator if is_fixed else functools.partial(PaddedEpisodeAccumulator, once=True))
+    accumulate = EpisodeAccumulator if is_fixed else functools.partial(
+        PaddedEpisodeAccumulator, first_episode_only=True)
     self._accumulator = accumulate(spec, episodes, rows, [])
-    # Copies whose episodes end early run on, unobserved, until all of them have had time to.
+    # Copies whose episodes end early run on, unobserved, until all have had time to end.
     self._driver = DynamicEpisodeDriver(
         env, policy, [self._accumulator], num_episodes=episodes * (1 if is_fixed else rows))
-    self._most_rows = None if is_fixed else rows
+    self._max_rows = None if is_fixed else rows
     self._run = tf.function(self._roll_out, autograph=False)
 
-  def evaluate(self):
-    """Mean return and length, states [L+1, n] and actions [L, m] of one episode, all returns."""
+  def evaluate(self) -> Evaluation:
+    """Runs the policy."""
     with failures_of(self._env):
       episodes = self._run()
     returns = tf.reduce_sum(episodes.reward[:, :-1], 1)
@@ -62,9 +85,9 @@ class Evaluator:
         episodes.observation[0, :steps[0] + 1, :-1].numpy(), episodes.action[0, :steps[0]].numpy(),
         returns.numpy())
 
-  def _roll_out(self) -> trajectory.Trajectory:
+  def _roll_out(self) -> Trajectory:
     self._env.reseed()
-    if self._most_rows is not None:
+    if self._max_rows is not None:
       self._accumulator.restart()
-    self._driver.run(maximum_iterations=self._most_rows)
+    self._driver.run(maximum_iterations=self._max_rows)
     return self._accumulator.latest()

@@ -13,6 +13,7 @@
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import math
@@ -26,36 +27,37 @@ import tensorflow as tf
 import tf_agents
 import tf_keras
 
+import asm_tf
 from asm_tf.errors import UserError
 from asm_tf.training import failed_writes
 
-# What a resume may change: how long to train.
-_EXTENDABLE = ('NUM_ENV_STEPS', 'train.num_env_steps')
-# What a start that was killed may have left.
-_HARMLESS = {'lock', 'config.gin.tmp'}
+# A resume may change how long to train.
+_EXTENDABLE = ('NUM_ENV_STEPS', 'TrainingLoop.num_env_steps')
+# Files that a killed start may have left.
+_LEFTOVERS = {'lock', 'config.gin.tmp'}
 
 
 class RunFolder:
-  """The folder of one run; it refuses whatever would lose a result.
+  """The folder of one run; it refuses what would lose a result.
 
   Attributes:
     path: of the folder.
-    num_rows: of metrics.jsonl, once the run has begun.
+    num_rows: rows of metrics.jsonl, once the run has begun.
   """
 
-  def __init__(self, root_dir, resume):
-    """Looks at the folder, without touching it.
+  def __init__(self, root_dir: str, resume: bool):
+    """Inspects the folder; changes nothing.
 
     Args:
       root_dir: path of the folder.
       resume: go on with the run in the folder, if there is one.
 
     Raises:
-      UserError: if the folder holds a run that this one would overwrite or is not
-        the continuation of, or something else, or cannot be read.
+      UserError: if the folder holds a run that this one would overwrite or does not continue,
+        or holds something else, or cannot be read.
     """
     self.path, self.num_rows = Path(root_dir), 0
-    self._lock = None
+    self._lock: int | None = None
     self._config = self.path / 'config.gin'
     self._metrics = self.path / 'metrics.jsonl'
     try:
@@ -69,17 +71,18 @@ class RunFolder:
       if not resume:
         raise UserError(f'{self.path} already holds a run: give another --root_dir, '
                         'or --resume to go on with it.')
+      require_readable_version(self.path)
       self._check_same_run()
     elif self.path.exists() and not self.path.is_dir():
       raise UserError(f'{self.path} is a file: give another --root_dir.')
-    elif self.path.exists() and {path.name for path in self.path.iterdir()} - _HARMLESS:
+    elif self.path.exists() and {path.name for path in self.path.iterdir()} - _LEFTOVERS:
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
 
-  def open(self, asked=None):
+  def open(self, command_line: dict | None = None) -> None:
     """Makes the folder, locks it for this process and writes config.gin and run.json.
 
     Args:
-      asked: dict of what the command line said, kept in run.json.
+      command_line: what the command line said, kept in run.json.
 
     Raises:
       UserError: if it cannot be written, or another process is training in it.
@@ -91,29 +94,30 @@ class RunFolder:
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       write_atomically(self._config, gin.config_str())
       write_atomically(self.path / 'run.json',
-                       json.dumps((asked or {}) | {'versions': versions()}, indent=2) + '\n')
+                       json.dumps((command_line or {}) | {'versions': versions()}, indent=2) + '\n')
     except BlockingIOError as error:
       raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
                       'another --root_dir.') from error
     except OSError as error:
-      raise failed_writes.cannot_write(error.filename or self.path, error.errno,
+      raise failed_writes.cannot_write(error.filename or self.path, error.errno or errno.EIO,
                                        'give a --root_dir that can be written.') from error
 
-  def close(self):
+  def close(self) -> None:
+    """Releases the lock."""
     if self._lock is not None:
       os.close(self._lock)
 
-  def begin(self, env_steps):
-    """Makes ready to train on from a checkpoint, or from the start.
+  def begin(self, env_steps: int | None) -> list[dict]:
+    """Prepares to train from a checkpoint, or from the start.
 
-    Rows that the checkpoint does not know are dropped, since they are made again;
-    the summary is, until the run has ended anew.
+    Rows after the checkpoint are dropped, since they are made again; so is the summary, until
+    the run has ended once more.
 
     Args:
       env_steps: of the checkpoint, or None where there is none.
 
     Returns:
-      The rows that are left.
+      The remaining rows.
 
     Raises:
       UserError: if the run has ended and its checkpoints are gone.
@@ -129,8 +133,8 @@ class RunFolder:
     summary.unlink(missing_ok=True)
     return kept
 
-  def rows_left(self):
-    """The rows of metrics.jsonl up to the first, if any, that cannot be read."""
+  def rows_left(self) -> list[dict]:
+    """Returns the rows of metrics.jsonl before the first, if any, that cannot be read."""
     rows = []
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
       for line in self._metrics.read_bytes().splitlines(keepends=True):
@@ -145,8 +149,8 @@ class RunFolder:
       before, now = read_config(self.path), _bindings(gin.config_str())
     except (OSError, ValueError) as error:
       raise UserError(
-          f'{self._config} cannot be read ({error}): put it back (a run of the same command in '
-          'another folder writes the same one), or give another --root_dir.') from error
+          f'{self._config} cannot be read ({error}): restore it (the same command writes the same '
+          'file in another folder), or give another --root_dir.') from error
     for key in sorted(before.keys() | now.keys()):
       if before.get(key) != now.get(key) and key not in _EXTENDABLE:
         raise UserError(
@@ -154,18 +158,19 @@ class RunFolder:
             f'{now.get(key, "its default")}: resume it with its own configuration, or give '
             'another --root_dir.')
 
-  def append_row(self, row):
+  def append_row(self, row: dict) -> None:
     """Adds one evaluation to metrics.jsonl."""
-    with failed_writes.of(self._metrics), self._metrics.open('a') as file:
+    with failed_writes.naming(self._metrics), self._metrics.open('a') as file:
       file.write(json_line(row))
       file.flush()
-      os.fsync(file.fileno())  # a checkpoint that follows on it is written next
+      os.fsync(file.fileno())  # before the checkpoint that follows on it
     self.num_rows += 1
 
-  def write_operative_config(self):
+  def write_operative_config(self) -> None:
+    """Writes every parameter that took effect."""
     write_atomically(self.path / 'operative_config.gin', gin.operative_config_str())
 
-  def write_summary(self, seed):
+  def write_summary(self, seed: int) -> dict:
     """Writes summary.json from the rows and returns it."""
     rows = read_rows(self.path)
     scores = [row['normalised_score'] for row in rows if row['normalised_score'] is not None]
@@ -183,8 +188,8 @@ class RunFolder:
     return summary
 
 
-def read_rows(path):
-  """The rows of a run's metrics.jsonl, in order; a torn last line is left out."""
+def read_rows(path: str | Path) -> list[dict]:
+  """Returns the rows of a run's metrics.jsonl, without an incomplete last line."""
   metrics = Path(path) / 'metrics.jsonl'
   if not metrics.exists():
     return []
@@ -192,20 +197,31 @@ def read_rows(path):
   return [json.loads(line) for line in lines if line.endswith('\n')]
 
 
-def read_config(path):
-  """{name: value} of a run's config.gin, both as text."""
+def read_config(path: str | Path) -> dict[str, str]:
+  """Returns {name: value} of a run's config.gin, both as text."""
   return _bindings((Path(path) / 'config.gin').read_text())
 
 
-def versions():
-  """{package: version} of what a result depends on."""
-  return {'python': sys.version.split()[0], 'tensorflow': tf.__version__,
+def require_readable_version(path: str | Path) -> None:
+  """Raises `UserError` if a run was made before bindings were renamed in version 0.2.0."""
+  record = Path(path) / 'run.json'
+  # A damaged record says nothing of the version.
+  with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
+    if 'asm_tf' not in json.loads(record.read_text()).get('versions', {}):
+      raise UserError(f'the run in {path} was made by asm_tf 0.1, whose bindings had other names: '
+                      'use that version for it, or start a new run (CHANGELOG.md has the names).')
+
+
+def versions() -> dict[str, str]:
+  """Returns {package: version} of what a result depends on."""
+  return {'asm_tf': asm_tf.__version__,
+          'python': sys.version.split()[0], 'tensorflow': tf.__version__,
           'tf_keras': tf_keras.__version__, 'tf_agents': tf_agents.__version__,
           'numpy': np.__version__}
 
 
-def json_line(row):
-  """A row as a line of JSON, which has no NaN: what is not finite becomes null."""
+def json_line(row: dict) -> str:
+  """Returns a row as a line of JSON, with null for numbers that are not finite."""
   def finite(value):
     if isinstance(value, list):
       return [finite(part) for part in value]
@@ -214,11 +230,11 @@ def json_line(row):
   return json.dumps({key: finite(value) for key, value in row.items()}, allow_nan=False) + '\n'
 
 
-def write_atomically(path, text):
-  """Writes a file whole or not at all, also when the process is killed."""
+def write_atomically(path: str | Path, text: str) -> None:
+  """Writes a file completely or not at all, even when the process is killed."""
   path = Path(path)
   draft = path.with_name(path.name + '.tmp')
-  with failed_writes.of(path), draft.open('w') as file:
+  with failed_writes.naming(path), draft.open('w') as file:
     file.write(text)
     file.flush()
     os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""What a run learned as SavedModels that need TensorFlow and nothing else.
+"""What a run learned, as SavedModels that need only TensorFlow.
 
     policy = tf.saved_model.load('<run>/policy')
     policy.action(time_step)               # TF-Agents' PolicySaver
@@ -12,54 +12,58 @@ differentiable in actions and states, which is what it is for (docs/export.md).
 """
 
 import logging
+import pathlib
 import warnings
 
 import tensorflow as tf
+from tf_agents.agents import tf_agent
 from tf_agents.policies import policy_saver, tf_policy
 
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.systems.system import System
 from asm_tf.training import failed_writes
 
-_log = logging.getLogger(__name__)
+_LOG = logging.getLogger(__name__)
 
 
-def save_policy(policy, path):
+def save_policy(policy: tf_policy.TFPolicy, path: pathlib.Path) -> None:
   """Writes a policy by TF-Agents' PolicySaver, without its distribution.
 
-  A distribution's type is TF-Agents' own: a process without TF-Agents could not load the
-  policy for it.
+  The type of a distribution is TF-Agents' own: a process without TF-Agents could not load it.
   """
   with warnings.catch_warnings():
-    warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents reads
+    warnings.simplefilter('ignore', UserWarning)  # about types that only TF-Agents knows
     policy_saver.PolicySaver(_ActionsAlone(policy), batch_size=None).save(str(path))
 
 
-def save_world_model(agent, system, path):
-  """Writes the world model of an agent that has one, and the reward that it improves by.
+def save_world_model(agent: tf_agent.TFAgent, system: System | GymnasiumSystem,
+                     path: pathlib.Path) -> None:
+  """Writes the world model of an agent that has one, and its reward.
 
-  A model that cannot be exported is named in a warning: a finished run is worth more. A write
-  that fails, of a full disk for example, is raised: a resume makes up for it.
+  A model that cannot be exported is named in a warning, and the run still counts as finished.
+  A write that fails, on a full disk for example, is raised: a resume repeats it.
 
   Args:
-    agent: a TFAgent; an `AsmAgent` has `world_model` and `reward`, others have neither.
+    agent: a TFAgent; an `AsmAgent` has a `world`, others have none.
     system: `System` or `GymnasiumSystem`, for its sizes.
     path: folder of the SavedModel.
   """
-  if not hasattr(agent, 'world_model'):
+  if not hasattr(agent, 'world'):
     return
   try:
-    world = _World(agent.world_model, agent.reward, system.horizon, system.state_size,
+    world = _World(agent.world.model, agent.world.reward, system.horizon, system.state_size,
                    system.action_size)
     tf.saved_model.save(world, str(path), signatures=world.signatures(),
                         options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))
-  except Exception as error:  # pylint: disable=broad-exception-caught; a user's own model
-    if failed_writes.is_one(error, path):
+  except Exception as error:  # a user's own model may raise anything
+    if failed_writes.is_failed_write(error, path):
       raise
-    _log.warning('%s is not written, because the world model cannot be saved: %s', path,
+    _LOG.warning('%s is not written, because the world model cannot be saved: %s', path,
                  ' '.join(str(error).split()) or type(error).__name__)
 
 
 class _ActionsAlone(tf_policy.TFPolicy):
-  """The actions of a policy; it has no distribution."""
+  """A policy reduced to its actions, without a distribution."""
 
   def __init__(self, policy):
     super().__init__(
@@ -78,7 +82,7 @@ class _ActionsAlone(tf_policy.TFPolicy):
 
 
 class _World(tf.Module):
-  """The functions, traced, and their variables.
+  """The traced functions and their variables.
 
   The Keras model itself is not part of it: Keras would save every layer as well.
   """
@@ -90,14 +94,14 @@ class _World(tf.Module):
     self.predict = tf.function(_predict_up_to(horizon, model), autograph=False, input_signature=[
         tf.TensorSpec([None, state_size], model.dtype, 'initial_state'), actions])
     self.reward = tf.function(
-        # Under these names its arguments may be given as keywords too.
+        # These names let its arguments be given as keywords too.
         lambda states, actions, t: reward(states, actions, t), autograph=False,
         input_signature=[states, actions, tf.TensorSpec([None], tf.int32, 't')])
     self._held = [variable for function in (self.predict, self.reward)
                   for variable in function.get_concrete_function().variables]
 
-  def signatures(self):
-    """The functions as other runtimes call them, by name."""
+  def signatures(self) -> dict:
+    """Returns {name: function} as other runtimes call them."""
     def named(function, output):
       return tf.function(lambda *arguments: {output: function(*arguments)}, autograph=False
                          ).get_concrete_function(*function.input_signature)

@@ -1,4 +1,4 @@
-"""The tf.distribute strategy that a user asks for, or the one that the machine suggests."""
+"""The tf.distribute strategy that a user names, or the one that fits the machine."""
 
 import json
 import logging
@@ -13,30 +13,31 @@ from asm_tf.errors import UserError
 _LOG = logging.getLogger('asm_tf')
 
 
-def make_strategy(name='auto', use_gpu=None, tpu=None, replicas=None):
-  """Makes a strategy; to be called before TensorFlow has touched a device.
+def make_strategy(name: str = 'auto', use_gpu: bool | None = None, tpu: str | None = None,
+                  replicas: int | None = None) -> tf.distribute.Strategy | None:
+  """Makes a strategy; must be called before TensorFlow has touched a device.
 
   Args:
-    name: 'one_device'; 'mirrored', one replica a GPU of this machine; 'multi_worker', one
-      worker a host of the cluster that the environment variable TF_CONFIG describes; 'tpu';
-      or 'auto', the first of these that what is there calls for, in the order TPU (if
-      `tpu` is given), several workers, several GPUs, one device.
-    use_gpu: True insists on a GPU, False leaves it alone, None takes what is there.
+    name: 'one_device'; 'mirrored', one replica per GPU of this machine; 'multi_worker', one
+      worker per host of the cluster that the environment variable TF_CONFIG describes; 'tpu';
+      or 'auto', the first that applies of TPU (if `tpu` is given), several workers, several
+      GPUs and one device.
+    use_gpu: True requires a GPU, False ignores GPUs, None uses those that there are.
     tpu: 'local', or the name or address of a TPU.
-    replicas: number of a mirrored strategy; without a GPU, the CPU is shared by so many.
+    replicas: of a mirrored strategy; without a GPU, they share the CPU.
 
   Returns:
     A strategy, or None for one device.
 
   Raises:
-    UserError: if what was asked for by name is not there.
+    UserError: if a device that was asked for is not there.
   """
   if tpu and (use_gpu or name not in ('auto', 'tpu')):
     raise UserError(f'--tpu={tpu} asks for a TPU, and another flag for something else: give one.')
   gpus = _visible_gpus(use_gpu)
   if name == 'auto':
     name = next(name for name, called_for in (
-        # A TPU has no use for TF_CONFIG, which may be of another cluster.
+        # A TPU ignores TF_CONFIG, which may describe another cluster.
         ('tpu', bool(tpu)), ('multi_worker', not tpu and len(_cluster()) > 1),
         ('mirrored', (replicas or len(gpus)) > 1), ('one_device', True)) if called_for)
   if replicas and name in ('multi_worker', 'tpu'):
@@ -50,7 +51,7 @@ def make_strategy(name='auto', use_gpu=None, tpu=None, replicas=None):
 
 
 def _visible_gpus(use_gpu):
-  """The GPUs to be used; their memory is taken as it is needed, so that runs can share one."""
+  """The GPUs to be used; they allocate memory as it is needed, so that runs can share one."""
   gpus = tf.config.list_physical_devices('GPU')
   if use_gpu and not gpus:
     raise UserError("--use_gpu asks for a GPU and TensorFlow finds none: see the driver and "
@@ -99,7 +100,7 @@ def _multi_worker():
 
 
 def _cluster():
-  """Addresses of the workers that TF_CONFIG names, this one among them."""
+  """Addresses of the workers in TF_CONFIG, including this one."""
   text = os.environ.get('TF_CONFIG')
   if not text:
     return []
@@ -123,7 +124,7 @@ def _tpu(tpu):
       tf.config.experimental_connect_to_cluster(resolver)
     tf.tpu.experimental.initialize_tpu_system(resolver)
     return tf.distribute.TPUStrategy(resolver)
-  except Exception as error:  # what is raised depends on how far the search for it came
+  except Exception as error:  # depends on how far the search came
     cause = re.split('[.\n]', str(error))[0]
     raise UserError(f'no TPU answers under --tpu={tpu} ({cause}): give the name of one, or leave '
                     'the flag.') from error

@@ -1,9 +1,15 @@
 """Collect, sample, update: the iteration of Algorithm 1 as one program."""
 
-import tensorflow as tf
-from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+from collections.abc import Callable
 
-from asm_tf.agents.programs import require_shares
+import tensorflow as tf
+from tf_agents.agents import tf_agent
+from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+from tf_agents.replay_buffers.replay_buffer import ReplayBuffer
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.execution import Execution
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.errors import require_at_least
 from asm_tf.policies.tf_policies import UniformPolicy
@@ -11,45 +17,53 @@ from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
+from asm_tf.systems.system import System
 
 # Environment steps' worth of updates between two returns to Python: about a second.
 _CHUNK = 2000
-# So many episodes in a row that are not finite are no accident.
-_MOST_DROPPED_IN_A_ROW = 10
+# As many dropped episodes in a row are no accident.
+_MAX_CONSECUTIVE_DROPS = 10
 
 
 class Trainer(tf.Module):
   """Owns environment, replay and counters, and trains an agent with them.
 
-  An episode that holds a number that is not finite is left out of the replay and counted:
-  in a batch of 64 trajectories one such makes the whole gradient worthless.
+  An episode that holds a number that is not finite is dropped and counted: in a batch of 64
+  trajectories, one such episode makes the whole gradient worthless.
+
+  Attributes:
+    system: what is controlled.
+    env: its environment, from which episodes are collected.
+    agent: learns from them.
+    replay: holds them.
   """
 
-  def __init__(self, system, make_agent, seed, warmup_steps=1500, model_period=2,
-               batch_size=64, replay_capacity=1_000_000, make_replay=EpisodeReplayBuffer,
-               strategy=None):
+  def __init__(self, system: System | GymnasiumSystem,
+               make_agent: Callable[[AgentSetup], tf_agent.TFAgent], seed: int,
+               execution: Execution | None = None, warmup_steps: int = 1500, model_period: int = 2,
+               batch_size: int = 64,
+               make_replay: Callable[..., ReplayBuffer] = EpisodeReplayBuffer):
     """Builds everything that a run checkpoints.
 
     Args:
-      system: `System` or `GymnasiumSystem`.
-      make_agent: function (system, time_step_spec, action_spec, model_period, seed,
-        strategy) -> TFAgent, which may have `observe(episodes)`.
+      system: see the class.
+      make_agent: builds an agent, which may have `observe(episodes)`.
       seed: of the run.
-      warmup_steps: environment steps with uniform random actions before the first
-        update; the episode in which they are reached is finished.
-      model_period: environment steps a `train` call of the agent, exact on average
-        (the paper's dynamics replay ratio 2).
-      batch_size: items of the replay a `train` call: trajectories or transitions.
-      replay_capacity: environment steps kept; where they are kept as transitions, (H+1)/H of them.
+      execution: how updates run; by default compiled, on one device. Workers of several hosts
+        collect the same episodes, each for itself.
+      warmup_steps: environment steps with uniform random actions before the first update; the
+        episode in which they are reached is finished.
+      model_period: environment steps per `train` call of the agent, exact on average (the
+        paper's replay ratio 2).
+      batch_size: replay items per `train` call: trajectories or transitions.
       make_replay: class of replay buffer, filled with whole episodes.
-      strategy: tf.distribute strategy among whose replicas the batches are shared, or
-        None. Workers of several hosts collect the same episodes, each for itself.
     """
     super().__init__(name='trainer')
-    require_at_least(
-        1, warmup_steps=warmup_steps, model_period=model_period, batch_size=batch_size)
-    require_at_least(system.horizon, replay_capacity=replay_capacity)
-    require_shares(strategy, batch_size=batch_size)
+    execution = Execution() if execution is None else execution
+    sizes = {'Trainer.warmup_steps': warmup_steps, 'Trainer.model_period': model_period,
+             'Trainer.batch_size': batch_size}
+    require_at_least(1, **sizes)
+    execution.require_shardable(**{'Trainer.batch_size': batch_size})
     self.system = system
     self._warmup_steps = warmup_steps
     if system.has_fixed_length:
@@ -60,22 +74,19 @@ class Trainer(tf.Module):
 
     self.env = make_environment(system, seed=(seed, 3))
     self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
-    self.agent = make_agent(system=system, time_step_spec=self.env.time_step_spec(),
-                            action_spec=self.env.action_spec(), model_period=model_period,
-                            seed=seed, strategy=strategy)
+    specs = self.env.time_step_spec(), self.env.action_spec()
+    self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
-    capacity = replay_capacity // system.horizon * rows  # the boundary rows are no steps
-    self.replay = make_replay(spec, rows, capacity, seed=(seed, 5))
+    self.replay = make_replay(spec, rows, seed=(seed, 5))
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
     self._dropped = tf.Variable(0, dtype=tf.int64, trainable=False, name='dropped_episodes')
-    self._dropped_in_a_row = 0  # of this process: a resume tries again
+    self._consecutive_drops = 0  # of this process: a resume tries again
     accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
     accumulator = accumulate(spec, 1, rows, [self._take])
     driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
-    warmup_policy = UniformPolicy(
-        self.env.time_step_spec(), self.env.action_spec(), self._warmup_generator)
+    warmup_policy = UniformPolicy(*specs, self._warmup_generator)
     warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
     # None of this needs AutoGraph, whose conversion of TF-Agents' code takes seconds.
     self.collect, self._train = map(
@@ -83,38 +94,40 @@ class Trainer(tf.Module):
     self._warm_up = tf.function(warmup_driver.run, autograph=False)
 
   @property
-  def env_steps(self):
+  def env_steps(self) -> int:
+    """Environment steps so far, those of the warm-up included."""
     return int(self._env_steps)
 
   @property
-  def updates(self):
+  def updates(self) -> int:
+    """`train` calls of the agent so far."""
     return int(self._updates)
 
   @property
-  def collect_return(self):
+  def collect_return(self) -> float:
     """Return of the last collected episode."""
     return float(self._collect_return)
 
   @property
-  def dropped_episodes(self):
-    """Collected episodes that were not finite, and left out."""
+  def dropped_episodes(self) -> int:
+    """Collected episodes that were dropped because they were not finite."""
     return int(self._dropped)
 
   @property
-  def gets_nothing(self):
-    """True when every one of the last episodes was left out."""
-    return self._dropped_in_a_row >= _MOST_DROPPED_IN_A_ROW
+  def only_drops_episodes(self) -> bool:
+    """Whether every one of the last ten episodes was dropped."""
+    return self._consecutive_drops >= _MAX_CONSECUTIVE_DROPS
 
-  def losses(self):
+  def metrics(self) -> dict[str, float]:
     """{name: value} of the agent's last updates."""
-    return {name: float(value) for name, value in self.agent.losses().items()}
+    return {name: float(value) for name, value in self.agent.metrics().items()}
 
   @property
-  def is_between_episodes(self):
+  def is_between_episodes(self) -> bool:
     """True when every update that the collected steps call for is done."""
     return int(self._updates_due()) == 0
 
-  def iterate(self):
+  def iterate(self) -> None:
     """Collects an episode unless updates are due, then does a chunk of updates."""
     steps, dropped = self.env_steps, self.dropped_episodes
     replay_is_empty = int(self.replay.num_frames()) == 0
@@ -124,9 +137,9 @@ class Trainer(tf.Module):
       else:
         self._collect_and_update()
     if self.dropped_episodes > dropped:
-      self._dropped_in_a_row += 1
+      self._consecutive_drops += 1
     elif self.env_steps > steps:
-      self._dropped_in_a_row = 0
+      self._consecutive_drops = 0
 
   @tf.function
   def _collect_and_update(self):

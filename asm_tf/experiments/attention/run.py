@@ -4,16 +4,23 @@ On toy credit assignment the state that counts at the end is the first action, s
 prediction of any later state has to look at it.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 from tqdm import tqdm
 
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.agents.execution import Execution
 from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
+from asm_tf.training.trainer import Trainer
 
 _NUM_TRAJECTORIES = 10
 
 
-def run(cell, make_agent, make_trainer):
-  """The rows of one cell.
+def run(cell: dict, make_agent: Callable[[AgentSetup], AsmAgent],
+        make_trainer: Callable[..., Trainer]) -> list[dict]:
+  """Trains and looks at one transformer.
 
   Args:
     cell: dict of horizon, num_env_steps, warmup_steps and seed.
@@ -21,22 +28,23 @@ def run(cell, make_agent, make_trainer):
     make_trainer: class of `Trainer`.
 
   Returns:
-    A row a layer: the share of its attention that each head gives to the first action, mean
-    over the predictions from the second on; and the map [H, H], mean over heads. Both are
-    means over trajectories drawn from the replay.
+    One row per layer: the share of its attention that each head gives to the first action, a
+    mean over the predictions from the second on; and the map [H, H], a mean over the heads.
+    Both are means over trajectories drawn from the replay.
   """
   tf.keras.utils.set_random_seed(cell['seed'])
   trainer = make_trainer(ToyCreditAssignment(cell['horizon']), make_agent=make_agent,
-                         seed=cell['seed'], warmup_steps=cell['warmup_steps'])
+                         seed=cell['seed'], execution=Execution(),
+                         warmup_steps=cell['warmup_steps'])
   with tqdm(total=cell['num_env_steps'], unit='step', dynamic_ncols=True) as bar:
     while trainer.env_steps < cell['num_env_steps'] or not trainer.is_between_episodes:
       trainer.iterate()
       bar.update(trainer.env_steps - bar.n)
   episodes, _ = trainer.replay.get_next(_NUM_TRAJECTORIES)
   states, actions = episodes.observation[..., :-1], episodes.action[:, :-1]
-  maps = trainer.agent.world_model.attention_maps(states[:, 0], actions)
+  maps = trainer.agent.world.model.attention_maps(states[:, 0], actions)
   by_layer = tf.reduce_mean(maps, 1).numpy()  # [layers, heads, H, H]
   return [{'layer': i + 1,
            'shares_of_first_action': layer[:, 1:, 0].mean(1).tolist(),
            'map': layer.mean(0).round(5).tolist(),
-           'model_loss': trainer.losses()['model_loss']} for i, layer in enumerate(by_layer)]
+           'model_loss': trainer.metrics()['model_loss']} for i, layer in enumerate(by_layer)]

@@ -5,6 +5,8 @@ norm of d s_H / d a_0 at 50 random action sequences (Figure 5b), and the return 
 first action sweeps over [-1, 1] (Figure 5c).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.special
 import tensorflow as tf
@@ -12,15 +14,17 @@ import tensorflow as tf
 from asm_tf.experiments.offline_model import fitted_model
 from asm_tf.gradients.jacobians import final_log_norms
 from asm_tf.gradients.landscape import return_landscape
+from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.systems.double_pendulum import DoublePendulum
+from asm_tf.training.offline import DataSet, FitSettings
 
 _NUM_TRANSITIONS = 100_000
 _NUM_SEQUENCES = 50
 _NUM_VALUES = 201  # of the first action
 
 
-def run(cell, models):
+def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dict]:
   """The row of one cell, in a list.
 
   Args:
@@ -40,7 +44,8 @@ def run(cell, models):
     model = TrueDynamics(system)
   else:
     model, rows = fitted_model(
-        system, models[cell['model']], _NUM_TRANSITIONS, cell)
+        system, models[cell['model']], DataSet(_NUM_TRANSITIONS),
+        FitSettings(cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed']))
     loss = rows[-1]['model_loss']
   generator = np.random.default_rng(cell['seed'])
   actions = tf.constant(generator.uniform(-1, 1, (_NUM_SEQUENCES, horizon, 1)), system.dtype)
@@ -55,7 +60,7 @@ def run(cell, models):
            'values': values.tolist(), 'returns': returns.numpy().tolist()}]
 
 
-def log10_mean(logs):
-  """The decimal logarithm of the mean of numbers given by theirs."""
+def log10_mean(logs: np.ndarray) -> float:
+  """Returns log10 of the mean of numbers, given their log10."""
   return float(scipy.special.logsumexp(np.log(10) * np.asarray(logs, np.float64), b=1 / len(logs))
                / np.log(10))

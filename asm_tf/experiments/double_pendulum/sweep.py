@@ -6,13 +6,13 @@ _MODELS = ('Simulator', 'Markov', 'LSTM', 'Transformer')
 _FEWER = ('Simulator', 'Markov', 'Transformer')
 _HORIZONS = (5, 20, 50, 100)
 
-_PRESETS = {
+_PRESETS: dict[str, list[tuple]] = {
     'smoke': [(('Simulator', 'Markov'), 5, 1, 50, 16)],
     'quick': [(_FEWER, horizon, 1, 2_000, 64) for horizon in _HORIZONS],
     'paper': [(_MODELS, horizon, 10, 20_000, 64) for horizon in _HORIZONS],
 }
 
 
-def cells(preset):
+def cells(preset: str) -> list[dict]:
   """The cells of a preset, short horizons first."""
   return grid(*_PRESETS[preset])

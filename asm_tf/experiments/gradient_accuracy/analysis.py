@@ -2,11 +2,13 @@
 
 import statistics
 
-from asm_tf.experiments.figure import markdown_table, of
+from matplotlib.figure import Figure
+
+from asm_tf.experiments.figure import markdown_table, rows_of
 from asm_tf.plots.style import COLOURS, MARKERS, new_figure
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
   """A Markdown table of the last measurements: the median over seeds.
 
   The cosine alone flatters: where the long-term part of a gradient is lost, what is left
@@ -28,15 +30,15 @@ def table(rows):
   return markdown_table(last, column, entry)
 
 
-def draw(rows):
+def draw(rows: list[dict]) -> dict[str, Figure]:
   """The figure: a line a model, its range over seeds behind it; direction, then length too."""
   last = _last(rows)
   figure, (cosine, error) = new_figure(2, row_height=2.2)
   models = dict.fromkeys(row['model'] for row in last)
   horizons = sorted({row['horizon'] for row in last})
   for axis, key in ((cosine, 'cosine'), (error, 'relative_error')):
-    for model, colour, marker in zip(models, COLOURS, MARKERS):
-      _draw_line(axis, [of(last, model, horizon) for horizon in horizons], key, horizons,
+    for model, colour, marker in zip(models, COLOURS, MARKERS, strict=False):
+      _draw_line(axis, [rows_of(last, model, horizon) for horizon in horizons], key, horizons,
                  color=colour, marker=marker, label=model)
     axis.set(xscale='log')
     axis.set_xticks(horizons, map(str, horizons))
@@ -53,7 +55,8 @@ def draw(rows):
 
 def _draw_line(axis, cells, key, horizons, color, **style):
   """A model's median and range; horizons where it was not run are left out."""
-  values = {horizon: _values(cell, key) for horizon, cell in zip(horizons, cells) if cell}
+  values = {horizon: _values(cell, key)
+            for horizon, cell in zip(horizons, cells, strict=True) if cell}
   values = {horizon: found or [float('nan')] for horizon, found in values.items()}
   axis.plot(list(values), [statistics.median(v) for v in values.values()], color=color,
             fillstyle='none', **style)  # open, so that markers on each other show

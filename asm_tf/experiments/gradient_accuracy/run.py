@@ -5,31 +5,36 @@ with perturbed actions; the policy gradient at that policy through the fitted mo
 compared with the one through the true dynamics.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from asm_tf.experiments.offline_model import fitted_model
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
+from asm_tf.training.offline import DataSet, FitSettings
 
 _NUM_TRANSITIONS = 100_000
 _NOISE_STD = 0.1  # of the perturbed actions
 _MEASUREMENTS = 4  # evenly over the training
 
 
-def run(cell, models, octaves_alike=False):
+def run(cell: dict, models: dict[str, Callable[..., SequenceModel]],
+        loss_weighting: str = 'uniform') -> list[dict]:
   """Rows of one cell.
 
   Args:
     cell: dict of `grid`'s fields.
     models: {name: class of `SequenceModel`}.
-    octaves_alike: see `prediction_loss`.
+    loss_weighting: see `prediction_loss`.
 
   Returns:
-    One row a measurement: updates, model_loss, cosine and relative_error.
+    One row per measurement: updates, model_loss, cosine and relative_error.
   """
   horizon = cell['horizon']
   system = ToyCreditAssignment(horizon)
@@ -58,7 +63,10 @@ def run(cell, models, octaves_alike=False):
 
     return measure
 
-  _, rows = fitted_model(
-      system, models[cell['model']], _NUM_TRANSITIONS, cell, actor, _NOISE_STD, make_measure,
-      max(1, cell['num_updates'] // _MEASUREMENTS), octaves_alike)
+  settings = FitSettings(
+      cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed'],
+      measure_interval=max(1, cell['num_updates'] // _MEASUREMENTS),
+      loss_weighting=loss_weighting)
+  data = DataSet(_NUM_TRANSITIONS, actor, _NOISE_STD)
+  _, rows = fitted_model(system, models[cell['model']], data, settings, make_measure)
   return rows

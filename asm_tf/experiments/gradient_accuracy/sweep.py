@@ -5,7 +5,7 @@ from asm_tf.experiments.grid import grid
 _MODELS = ('LSTM', 'Transformer', 'StateSpace', 'RNN', 'Markov')
 _BEST = ('LSTM', 'Transformer', 'Markov')
 
-_PRESETS = {
+_PRESETS: dict[str, list[tuple]] = {
     'smoke': [(('LSTM', 'Markov'), 5, 1, 50, 16)],
     'quick': [(_MODELS, 20, 1, 2_000, 64), (_MODELS, 100, 1, 2_000, 64),
               (_BEST, 100, 3, 2_000, 64),
@@ -14,6 +14,6 @@ _PRESETS = {
 }
 
 
-def cells(preset):
+def cells(preset: str) -> list[dict]:
   """The cells of a preset, short horizons first."""
   return grid(*_PRESETS[preset])

@@ -2,11 +2,13 @@
 
 import statistics
 
+from matplotlib.figure import Figure
+
 from asm_tf.experiments.figure import markdown_table
 from asm_tf.plots.style import COLOURS, REFERENCE, new_figure
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
   """A Markdown table: the root mean square error over the initial actions."""
   def entry(found):
     errors = [row['rms_error'] for row in found if row['rms_error'] is not None]
@@ -18,13 +20,13 @@ def table(rows):
       rows, lambda horizon: f'H = {horizon}: median (range over seeds)', entry)
 
 
-def draw(rows):
+def draw(rows: list[dict]) -> dict[str, Figure]:
   """The predicted final reward against the initial action, one panel a horizon."""
   horizons = sorted({row['horizon'] for row in rows})
   figure, axes = new_figure(len(horizons), row_height=2.2)
-  for axis, horizon in zip(axes, horizons):
+  for axis, horizon in zip(axes, horizons, strict=False):
     shown = [row for row in rows if (row['horizon'], row['seed']) == (horizon, 0)]
-    for row, colour in zip(shown, COLOURS[1:]):
+    for row, colour in zip(shown, COLOURS[1:], strict=False):
       axis.plot(row['values'], row['returns'], color=colour, label=row['model'])
     axis.plot(shown[0]['values'], shown[0]['true_returns'], color=COLOURS[0], label='truth',
               **REFERENCE)

@@ -4,19 +4,23 @@ A model is fitted to 100,000 transitions under uniform random actions. Measured 
 final reward that it predicts as the first action sweeps over [-1, 1], against the truth.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
 from asm_tf.experiments.offline_model import fitted_model
 from asm_tf.gradients.landscape import return_landscape
+from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.systems.one_bounce import OneBounce
+from asm_tf.training.offline import DataSet, FitSettings
 
 _NUM_TRANSITIONS = 100_000
 _NUM_VALUES = 201  # of the first action
 
 
-def run(cell, models):
+def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dict]:
   """The row of one cell, in a list.
 
   Args:
@@ -30,7 +34,8 @@ def run(cell, models):
   horizon = cell['horizon']
   system = OneBounce(horizon)
   model, rows = fitted_model(
-      system, models[cell['model']], _NUM_TRANSITIONS, cell)
+      system, models[cell['model']], DataSet(_NUM_TRANSITIONS),
+      FitSettings(cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed']))
   values = np.linspace(-1, 1, _NUM_VALUES)
   true, predicted = (
       tf.function(return_landscape, autograph=False)(

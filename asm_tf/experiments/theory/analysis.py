@@ -4,24 +4,27 @@ For each architecture log |grad J| is fitted by a + rate H (exponential growth) 
 a + exponent log H (a power of H), least squares on the means over seeds.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.figure import Figure
 
 from asm_tf.plots.scores import draw_with_intervals
 
 
-def fits(horizons, logs):
-  """(rate, its R^2, exponent, its R^2) of logs [K] at horizons [K]."""
-  found = []
+def fits(horizons: Sequence[int], logs: Sequence[float]) -> tuple[float, float, float, float]:
+  """Fits logs [K] at horizons [K]; returns (rate, its R^2, exponent, its R^2)."""
+  values, found = np.asarray(logs), []
   for x in (np.array(horizons, np.float64), np.log(horizons)):
-    slope, offset = np.polyfit(x, logs, 1)
-    unexplained = np.sum((logs - slope * x - offset) ** 2)
-    found += [slope, 1 - unexplained / np.sum((logs - np.mean(logs)) ** 2)]
-  return tuple(found)
+    slope, offset = np.polyfit(x, values, 1)
+    unexplained = np.sum((values - slope * x - offset) ** 2)
+    found += [slope, 1 - unexplained / np.sum((values - np.mean(values)) ** 2)]
+  return found[0], found[1], found[2], found[3]
 
 
-def table(rows):
+def table(rows: list[dict]) -> str:
   """A Markdown table of both fits; the better one is bold."""
-  lines = ['| architecture | growth a step, exp(rate) | R² | exponent of H | R² | growth of the '
+  lines = ['| architecture | growth per step, exp(rate) | R² | exponent of H | R² | growth of the '
            'gradient from the shortest to the longest H |', '|---|---|---|---|---|---|']
   for model in dict.fromkeys(row['model'] for row in rows):
     horizons, logs = _logs(rows, model)
@@ -35,7 +38,7 @@ def table(rows):
   return '\n'.join(lines)
 
 
-def draw(rows):
+def draw(rows: list[dict]) -> dict[str, Figure]:
   """Norms against H: mean and range over seeds."""
   lines = {}
   for model in dict.fromkeys(row['model'] for row in rows):

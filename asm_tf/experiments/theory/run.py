@@ -30,16 +30,16 @@ _STATE_SIZE, _ACTION_SIZE, _KEY_SIZE = 2, 1, 8
 class ConstantActor(tf.Module):
   """a = tanh(theta) in every state."""
 
-  def __init__(self, action_size, theta=0.0):
+  def __init__(self, action_size: int, theta: float = 0.0):
     super().__init__()
     self.theta = tf.Variable(tf.fill([action_size], tf.constant(theta, tf.float64)))
 
-  def __call__(self, state, t):
+  def __call__(self, state: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     mean = tf.zeros_like(state[..., :1]) + self.theta
     return mean, tf.zeros_like(mean)
 
 
-def run(cell):
+def run(cell: dict) -> list[dict]:
   """The rows of one cell: log |grad J| at each horizon.
 
   Args:
@@ -61,10 +61,10 @@ def run(cell):
       model, lambda s, a, t: tf.reduce_sum(s, -1), actor, tf.zeros([1, size], tf.float64),
       tf.zeros([1, longest, _ACTION_SIZE], tf.float64), horizons), autograph=False)().numpy()
   return [{'horizon': horizon, 'log_gradient_norm': float(log)}
-          for horizon, log in zip(horizons, logs)]
+          for horizon, log in zip(horizons, logs, strict=True)]
 
 
-def equation_2(recurrent, by_action, read_out):
+def equation_2(recurrent: np.ndarray, by_action: np.ndarray, read_out: np.ndarray) -> RNN:
   """x_t = tanh(W_x x_{t-1}) + W_a a_{t-1}, s_t = W_o x_t: no bias, no time, x_0 = 0.
 
   Args:
@@ -85,7 +85,9 @@ def equation_2(recurrent, by_action, read_out):
   return model
 
 
-def random_equation_2(generator, radius, state_size, action_size, units=4):
+def random_equation_2(generator: np.random.Generator, radius: float, state_size: int,
+                      action_size: int,
+                      units: int = 4) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
   """Random weights of `equation_2`; positive, so that W_x's largest eigenvalue is real."""
   recurrent = generator.uniform(size=(units, units))
   recurrent *= radius / np.max(np.abs(np.linalg.eigvals(recurrent)))

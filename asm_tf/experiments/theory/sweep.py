@@ -9,7 +9,7 @@ _PRESETS = {
 }
 
 
-def cells(preset):
+def cells(preset: str) -> list[dict]:
   """The cells of a preset: {model, longest_horizon, seed}."""
   architectures, longest, seeds = _PRESETS[preset]
   return [{'model': model, 'longest_horizon': longest, 'seed': seed}

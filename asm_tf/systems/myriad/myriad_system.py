@@ -24,8 +24,7 @@ class MyriadSystem(System):
     raise NotImplementedError
 
   def _terminal_cost(self, state):
-    """Cost [...] of the last state, or None."""
-    return None
+    """Cost [...] of the last state; None where there is none."""
 
   def _transition(self, state, action, t):
     return state + self._derivative(state, self.control(action)) * self.dt

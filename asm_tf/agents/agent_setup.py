@@ -1,0 +1,35 @@
+"""What every agent is built for."""
+
+import dataclasses
+
+import tensorflow as tf
+from tf_agents.trajectories import time_step as ts
+
+from asm_tf.agents.execution import Execution
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.systems.system import System
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentSetup:
+  """What a trainer tells an agent's builder; all else is the agent's own configuration.
+
+  Attributes:
+    system: what is to be controlled: sizes, horizon and, where it is known, the reward.
+    time_step_spec: of the environment, with observations [n+1].
+    action_spec: of the environment, [m] in [-1, 1].
+    model_period: environment steps per `train` call.
+    seed: of all random draws but those of the initial weights, which follow TensorFlow's own seed.
+    execution: how updates run on this machine.
+  """
+
+  system: System | GymnasiumSystem
+  time_step_spec: ts.TimeStep
+  action_spec: tf.TypeSpec
+  model_period: int
+  seed: int
+  execution: Execution
+
+  def generator(self, stream: int) -> tf.random.Generator:
+    """Returns a generator that checkpoints hold; the streams of a seed are independent."""
+    return tf.random.Generator.from_seed((self.seed, stream), alg='philox')

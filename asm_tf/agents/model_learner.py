@@ -1,0 +1,83 @@
+"""Fits the world model to replayed episodes (paper, Algorithm 1)."""
+
+import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.execution import mean_of
+from asm_tf.agents.update_metrics import UpdateMetrics
+from asm_tf.agents.world import World
+from asm_tf.errors import require_positive
+from asm_tf.models.loss import mask_weights, prediction_loss, require_loss_weighting
+from asm_tf.replay import episode_steps
+
+
+class ModelLearner(tf.Module):
+  """The world model, its optimiser, and the weights of its prediction errors.
+
+  Attributes:
+    metrics: `UpdateMetrics` of the last update.
+  """
+
+  def __init__(self, world: World, setup: AgentSetup, learning_rate: float = 1e-3,
+               loss_weighting: str = 'uniform'):
+    """Builds the learner.
+
+    Args:
+      world: holds the model and the normaliser.
+      setup: what the agent is built for.
+      learning_rate: of Adam.
+      loss_weighting: see `prediction_loss`.
+    """
+    super().__init__(name='model_learner')
+    require_positive(**{'ModelLearner.learning_rate': learning_rate})
+    require_loss_weighting('ModelLearner.loss_weighting', loss_weighting)
+    self._world = world
+    self._execution = setup.execution
+    self._has_fixed_length = setup.system.has_fixed_length
+    self._loss_weighting = loss_weighting
+    self._optimizer = setup.execution.adam(learning_rate, world.model.trainable_variables)
+    self.metrics = UpdateMetrics('model_loss', 'model_gradient_norm')
+    self._gradient = setup.execution.gradient_program(
+        self._loss_and_gradient, world.model.microbatch_size(setup.system.horizon))
+    self._apply = setup.execution.update_program(self._apply_gradient)
+
+  def observe(self, episodes: Trajectory) -> None:
+    """Takes new episodes, a Trajectory [B, H+1, ...], into the scales of the states."""
+    self._world.normalizer.update(
+        episodes.observation[..., :-1], episode_steps.states_visited(episodes))
+
+  def update(self, experience: Trajectory, weights: tf.Tensor | None = None) -> None:
+    """Makes one update with episodes, a Trajectory [B, H+1, ...], and weights [B] of them."""
+    self._apply(self._gradient(*self._batch(experience, weights)))
+
+  def loss(self, experience: Trajectory, weights: tf.Tensor | None = None,
+           training: bool = False) -> tf.Tensor:
+    """Returns the prediction loss, a scalar, of the episodes that `update` takes."""
+    return self._loss(*self._batch(experience, weights), training=training)
+
+  def _batch(self, experience, weights):
+    """States, actions and, where there are any, weights [B], or [B, H] of the steps taken."""
+    states, actions = experience.observation[..., :-1], experience.action[:, :-1]
+    if self._has_fixed_length:
+      return (states, actions) if weights is None else (states, actions, weights)
+    # Their mean is 1 over the whole batch: the mean over microbatches is the masked mean.
+    of_steps = mask_weights(episode_steps.steps_taken(experience))
+    return states, actions, of_steps if weights is None else of_steps * weights[:, None]
+
+  def _loss(self, states, actions, weights=None, *, training=False):
+    return prediction_loss(self._world.model, self._world.normalizer, states, actions, weights,
+                           self._loss_weighting, training)
+
+  def _loss_and_gradient(self, *batch):
+    with tf.GradientTape() as tape:
+      loss = self._loss(*batch, training=True)
+    return loss, tape.gradient(loss, self._world.model.trainable_variables)
+
+  def _apply_gradient(self, microbatches):
+    loss, gradients = mean_of(microbatches)
+    norm, applied = tf.zeros_like(loss), True
+    if gradients:  # the true dynamics have none
+      norm, applied = self._execution.apply_if_finite(
+          self._optimizer, gradients, self._world.model.trainable_variables)
+    self.metrics.record(applied, model_loss=loss, model_gradient_norm=norm)

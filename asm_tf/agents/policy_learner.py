@@ -1,0 +1,124 @@
+"""Improves the policy by the gradient of the imagined return (paper, Algorithm 1)."""
+
+import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.execution import mean_of
+from asm_tf.agents.update_metrics import UpdateMetrics
+from asm_tf.agents.world import World
+from asm_tf.errors import UserError, require_at_least, require_not_negative, require_positive
+from asm_tf.gradients.policy_gradient import (
+    Actor,
+    Imagined,
+    open_loop_policy_gradient,
+    sequential_policy_gradient,
+)
+from asm_tf.models.running_moments import RunningMoments
+
+
+class PolicyLearner(tf.Module):
+  """The actor, its optimiser and its gradient estimator.
+
+  Attributes:
+    actor: the policy.
+    metrics: `UpdateMetrics` of the last update.
+  """
+
+  def __init__(self, actor: Actor, world: World, setup: AgentSetup,
+               learning_rate: float = 1e-3, batch_size: int = 16,
+               entropy_constant: float = 0.001, clip_norm: float = 100.0,
+               closed_loop_weight: float = 0.0):
+    """Builds the learner.
+
+    Args:
+      actor: the policy, built.
+      world: what the policy is improved in. Where its normaliser is enabled, returns count
+        in units of their running standard deviation; else as they are, as in the paper.
+      setup: what the agent is built for.
+      learning_rate: of Adam.
+      batch_size: imagined trajectories per update.
+      entropy_constant: weight of the policy's entropy at each step, in units of the returns.
+      clip_norm: largest norm of the policy gradient.
+      closed_loop_weight: 0 follows the open-loop policy gradient, by two passes; up to 1, the
+        gradient that also flows back through the policy's inputs, by the sequential route.
+    """
+    super().__init__(name='policy_learner')
+    require_positive(**{'PolicyLearner.learning_rate': learning_rate,
+                        'PolicyLearner.clip_norm': clip_norm})
+    require_at_least(1, **{'PolicyLearner.batch_size': batch_size})
+    require_not_negative(**{'PolicyLearner.entropy_constant': entropy_constant,
+                            'PolicyLearner.closed_loop_weight': closed_loop_weight})
+    if closed_loop_weight > 1:
+      raise UserError(f'PolicyLearner.closed_loop_weight is {closed_loop_weight}: give a number '
+                      'from 0 to 1.')
+    execution = setup.execution
+    execution.require_shardable(**{'PolicyLearner.batch_size': batch_size})
+    self.actor = actor
+    self._world = world
+    self._execution = execution
+    self._noise_shape = [batch_size, setup.system.horizon, setup.action_spec.shape[0]]
+    self._entropy_constant = entropy_constant
+    self._clip_norm = clip_norm
+    self._closed_loop_weight = closed_loop_weight
+    with execution.creating_variables():
+      self._return_moments = RunningMoments(1) if world.normalizer.enabled else None
+    self._optimizer = execution.adam(learning_rate, actor.trainable_variables)
+    self._generator = setup.generator(2)
+    self.metrics = UpdateMetrics('imagined_return', 'policy_entropy', 'policy_gradient_norm')
+    self._gradient = execution.gradient_program(self._imagine)
+    self._apply = execution.update_program(self._apply_gradient)
+
+  def observe(self, episodes: Trajectory) -> None:
+    """Takes new episodes, a Trajectory [B, H+1, ...], into the scale of the returns."""
+    if self._return_moments is not None:
+      self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
+
+  def starts(self, experience: Trajectory) -> tf.Tensor:
+    """Returns [batch_size, n], the initial states of drawn episodes, repeated if too few."""
+    size, initial_states = self._noise_shape[0], experience.observation[:, 0, :-1]
+    rows = tf.range(size) % tf.shape(initial_states)[0]
+    return tf.ensure_shape(
+        tf.gather(initial_states, rows), [size, initial_states.shape[-1]])
+
+  def draw_noise(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
+    """Draws standard normal noise for the actions of one update, [batch_size, H, m]."""
+    return self._generator.normal(self._noise_shape, dtype=dtype)
+
+  def update(self, starts: tf.Tensor, noise: tf.Tensor) -> None:
+    """Makes one update, imagined from states [batch_size, n] with noise [batch_size, H, m]."""
+    self._apply(self._gradient(starts, noise))
+
+  def policy_gradient(self, world: World, starts: tf.Tensor, noise: tf.Tensor,
+                      return_scale: tf.Tensor | float = 1.0,
+                      entropy_constant: float = 0.0) -> Imagined:
+    """Estimates the policy gradient in a world, by default that of the return alone.
+
+    Args:
+      world: where the return is imagined.
+      starts: [B, n], initial states.
+      noise: [B, H, m], standard normal draws.
+      return_scale: unit of the returns.
+      entropy_constant: weight of the policy's entropy at each step.
+
+    Returns:
+      `Imagined`, with the gradients to ascend.
+    """
+    arguments = (
+        world.model, world.reward, self.actor, starts, noise, return_scale, entropy_constant)
+    if self._closed_loop_weight:
+      return sequential_policy_gradient(*arguments, self._closed_loop_weight)
+    return open_loop_policy_gradient(*arguments)
+
+  def _imagine(self, starts, noise):
+    scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
+    imagined = self.policy_gradient(self._world, starts, noise, scale, self._entropy_constant)
+    return tf.reduce_mean(imagined.returns), imagined.entropy, imagined.gradients
+
+  def _apply_gradient(self, microbatches):
+    mean_return, entropy, gradients = mean_of(microbatches)
+    norm, applied = self._execution.apply_if_finite(
+        self._optimizer, [-gradient for gradient in gradients],
+        self.actor.trainable_variables, self._clip_norm)
+    self.metrics.record(applied, imagined_return=mean_return, policy_entropy=entropy,
+                        policy_gradient_norm=norm)

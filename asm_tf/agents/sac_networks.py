@@ -1,0 +1,74 @@
+"""TF-Agents' critic and actor networks on normalised states and time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+from tf_agents.agents.ddpg.critic_network import CriticNetwork
+from tf_agents.agents.sac import tanh_normal_projection_network
+from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.models.normalizer import Normalizer
+
+
+class SacNetworks:
+  """A critic and an actor for a system.
+
+  Attributes:
+    normalizer: the `Normalizer` of both.
+    critic: not built; the agent makes two of it, and two targets.
+    actor: the policy's network.
+  """
+
+  def __init__(self, setup: AgentSetup, critic_hidden_sizes: Sequence[int] = (256, 256),
+               actor_hidden_sizes: Sequence[int] = (256, 256)):
+    """Makes the networks.
+
+    Args:
+      setup: what the agent is built for.
+      critic_hidden_sizes: widths of the ReLU layers of each of the two critics.
+      actor_hidden_sizes: widths of the ReLU layers of the policy.
+    """
+    observation_spec = setup.time_step_spec.observation
+    with setup.execution.creating_variables():
+      self.normalizer = Normalizer(setup.system.state_size, setup.system.horizon)
+      self.critic = NormalizedCritic(
+          (observation_spec, setup.action_spec), normalizer=self.normalizer,
+          joint_fc_layer_params=critic_hidden_sizes, kernel_initializer='glorot_uniform',
+          last_kernel_initializer='glorot_uniform')
+      self.actor = ActorDistributionNetwork(
+          observation_spec, setup.action_spec,
+          preprocessing_layers=ObservationFeatures(self.normalizer),
+          fc_layer_params=actor_hidden_sizes, continuous_projection_net=(
+              tanh_normal_projection_network.TanhNormalProjectionNetwork))
+
+
+class NormalizedCritic(CriticNetwork):
+  """TF-Agents' critic on normalised states and time."""
+
+  def __init__(self, input_tensor_spec: tuple, *, normalizer: Normalizer, **sizes: Any):
+    super().__init__(input_tensor_spec, **sizes)
+    self._features = ObservationFeatures(normalizer)
+
+  def call(self, inputs: tuple, step_type: tuple | tf.Tensor = (), network_state: tuple = (),
+           training: bool = False) -> tuple:
+    observation, action = inputs
+    return super().call(
+        (self._features(observation), action), step_type, network_state, training)
+
+
+class ObservationFeatures(tf.keras.layers.Layer):
+  """Normalised state and time features [..., n + time_size] of observations [..., n+1]."""
+
+  def __init__(self, normalizer: Normalizer, **kwargs: Any):
+    super().__init__(**kwargs)
+    self._normalizer = normalizer
+
+  def call(self, observation: tf.Tensor) -> tf.Tensor:
+    return self._normalizer.join(
+        self._normalizer.normalize(observation[..., :-1]), t=observation[..., -1])
+
+  def get_config(self) -> dict:
+    """TF-Agents copies a layer by its configuration; the normaliser is shared."""
+    return super().get_config() | {'normalizer': self._normalizer}

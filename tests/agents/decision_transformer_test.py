@@ -1,0 +1,182 @@
+"""The online decision transformer: what it sees, what it is fitted by, and that it can."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+from tf_agents.policies import policy_saver
+from tf_agents.trajectories import trajectory
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.decision_transformer_agent import log_likelihood, make_decision_transformer_agent
+from asm_tf.agents.execution import Execution
+from asm_tf.environments import scores
+from asm_tf.environments.system_environment import SystemEnvironment
+from asm_tf.errors import UserError
+from asm_tf.models.decision_transformer import DecisionTransformer
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
+from asm_tf.policies.saved_policy import SavedPolicy
+from asm_tf.replay.episode_accumulator import EpisodeAccumulator
+from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
+from asm_tf.systems.registry import SYSTEMS
+from asm_tf.systems.rollout import simulate
+from asm_tf.training.evaluator import Evaluator
+from asm_tf.training.trainer import Trainer
+
+H, K, N, M = 7, 4, 1, 1
+
+
+def small(system=None, **arguments):
+  tf.keras.utils.set_random_seed(0)
+  system = system or CancerTreatment(H)
+  normalizer = Normalizer(system.state_size, system.horizon)
+  sizes = {'context_size': K, 'embedding_size': 12, 'num_layers': 2, 'hidden_size': 16,
+           'dropout': 0.0}
+  model = DecisionTransformer(
+      normalizer, system.state_size, system.action_size, **(sizes | arguments))
+  generator = np.random.default_rng(0)
+  for variable in model.trainable_variables:  # GPT-2's small weights see next to nothing
+    variable.assign_add(0.3 * generator.normal(size=variable.shape).astype('float32'))
+  return model
+
+
+def test_an_action_depends_on_what_comes_before_it_and_nothing_else():
+  model = small()
+  inputs = [tf.random.stateless_normal(shape, [i, 0])
+            for i, shape in enumerate(([1, K], [1, K, N], [1, K, M]))]
+  with tf.GradientTape(persistent=True) as tape:
+    tape.watch(inputs)
+    means = tf.unstack(model(*inputs, tf.range(K)[None])[0][0, :, 0])
+  for k, mean in enumerate(means):
+    reach = [np.flatnonzero(np.abs(np.reshape(part, [K])) > 1e-9)
+             for part in tape.gradient(mean, inputs)]
+    np.testing.assert_array_equal(reach[0], np.arange(k + 1))  # returns to go
+    np.testing.assert_array_equal(reach[1], np.arange(k + 1))  # states
+    np.testing.assert_array_equal(reach[2], np.arange(k))  # actions, its own left out
+
+
+def test_the_likelihood_is_that_of_a_squashed_gaussian():
+  generator = np.random.default_rng(0)
+  mean, log_std = tf.constant(generator.normal(size=(2, 5, 3)))
+  actions = tf.constant(generator.uniform(-0.99, 0.99, (5, 3)))
+  squashed = tfp.distributions.TransformedDistribution(
+      tfp.distributions.Normal(mean, tf.exp(log_std)), tfp.bijectors.Tanh())
+  np.testing.assert_allclose(log_likelihood(actions, mean, log_std),
+                             tf.reduce_sum(squashed.log_prob(actions), -1), rtol=1e-9)
+  assert np.all(np.isfinite(log_likelihood(tf.ones_like(actions), mean, log_std)))
+
+
+def test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come():
+  model, system = small(), CancerTreatment(H)
+  env = SystemEnvironment(system)
+  policy = ReturnConditionedPolicy(env.time_step_spec(), env.action_spec(), model,
+                                   tf.Variable(5.0), tf.Variable(2.0))
+  accumulator = EpisodeAccumulator(policy.trajectory_spec, 1, H + 1, [])
+  driver = DynamicEpisodeDriver(env, policy, [accumulator], num_episodes=1)
+  for _ in range(2):  # the second episode knows nothing of the first
+    driver.run()
+    episode = accumulator.latest()
+    states, actions = episode.observation[..., :-1], episode.action
+    to_go = 5.0 - tf.cumsum(episode.reward, 1, exclusive=True)
+    for t in range(H):
+      window = slice(max(0, t + 1 - K), t + 1)
+      mean, _ = model(to_go[:, window] / 2, states[:, window], actions[:, window],
+                      tf.range(window.start, window.stop)[None])
+      np.testing.assert_allclose(actions[:, t], tf.tanh(mean[:, -1]), rtol=1e-4, atol=1e-5)
+
+
+def trainer(system=None, **arguments):
+  tf.keras.utils.set_random_seed(0)
+  make_agent = functools.partial(
+      make_decision_transformer_agent, model=functools.partial(
+          DecisionTransformer, context_size=8, embedding_size=12, hidden_size=16), **arguments)
+  return Trainer(system or CancerTreatment(20), make_agent, 0,
+                 Execution(jit_compile=False), warmup_steps=40, batch_size=8)
+
+
+@pytest.mark.parametrize('target_score', [1.0, 2.0])
+def test_the_return_to_reach_is_a_score(target_score):
+  agent = trainer(target_score=target_score).agent
+  reference = scores.reference('CancerTreatment', 20)
+  target = float(agent._target_return)
+  np.testing.assert_allclose(scores.normalised_score(target, reference), target_score, rtol=1e-5)
+
+
+def test_a_system_without_a_stored_optimum_is_refused():
+  with pytest.raises(UserError, match='launch.solve --system=CancerTreatment --horizon=21'):
+    trainer(CancerTreatment(21))
+
+
+def test_windows_hold_the_returns_that_were_reached():
+  trained = trainer()
+  while trained.env_steps < 40:
+    trained.iterate()
+  episodes = trained.replay.get_next(8)[0]
+  (to_go, states, actions, t), _ = trained.agent._windows(episodes)
+  assert len(set(t[:, 0].numpy())) > 1
+  for row in range(8):
+    begin = int(t[row, 0])
+    np.testing.assert_array_equal(t[row], begin + np.arange(8))
+    for k in range(8):
+      np.testing.assert_allclose(
+          to_go[row, k], tf.reduce_sum(episodes.reward[row, begin + k:-1]), rtol=1e-4)
+    part = slice(begin, begin + 8)
+    np.testing.assert_array_equal(states[row], episodes.observation[row, part, :-1])
+    np.testing.assert_array_equal(actions[row], episodes.action[row, part])
+
+
+@pytest.mark.slow
+def test_the_temperature_pushes_the_entropy_to_its_target():
+  for target, sign in ((-50.0, -1), (50.0, 1)):
+    trained = trainer()
+    trained.agent._target_entropy = target
+    before = float(trained.agent._log_temperature)
+    while trained.updates < 10:
+      trained.iterate()
+    assert sign * (float(trained.agent._log_temperature) - before) > 0
+    assert np.isfinite(trained.metrics()['action_loss'])
+
+
+def test_a_saved_policy_acts_as_the_one_that_was_saved(tmp_path):
+  trained = trainer()
+  while trained.updates < 10:
+    trained.iterate()
+  policy_saver.PolicySaver(trained.agent.policy, batch_size=None).save(str(tmp_path / 'policy'))
+  found = [Evaluator(trained.system, make).evaluate().actions for make in (
+      lambda *_: trained.agent.policy,
+      lambda *specs: SavedPolicy(*specs, str(tmp_path / 'policy')))]
+  np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['CancerTreatment', 'MouldFungicide'])
+def test_it_overfits_optimal_trajectories(name):
+  """Asked for the optimum, it does what reached it among what did not."""
+  tf.keras.utils.set_random_seed(0)
+  system = SYSTEMS[name](20)
+  best = scores.reference(name, 20)
+  noise = np.random.default_rng(0).normal(size=(64, 20, system.action_size))
+  spread = np.repeat([0.0, 0.3, 0.6, 1.0], 16)[:, None, None]
+  actions = tf.constant(np.clip(best.actions + spread * noise, -1, 1), tf.float32)
+  states, rewards = simulate(system, actions)
+  env = SystemEnvironment(system)
+  agent = make_decision_transformer_agent(
+      AgentSetup(system, env.time_step_spec(), env.action_spec(), 2, 0, Execution()),
+      model=functools.partial(DecisionTransformer, dropout=0.0))
+  time = np.broadcast_to(np.arange(21.0)[:, None], [64, 21, 1])
+  pad = [[0, 0], [0, 1]]
+  steps = tf.ones([64, 21], tf.int32)
+  episodes = trajectory.Trajectory(
+      step_type=steps, observation=tf.concat([states, tf.cast(time, tf.float32)], -1),
+      action=tf.pad(actions, [*pad, [0, 0]]), policy_info=(), next_step_type=steps,
+      reward=tf.pad(rewards, pad), discount=tf.ones([64, 21]))
+  agent.observe(episodes)
+  train = tf.function(agent.train, autograph=False)
+  for _ in range(3000):
+    train(episodes)
+  reached = Evaluator(system, lambda *_: agent.policy).evaluate().mean_return
+  assert scores.normalised_score(reached, best) > 0.95

@@ -1,0 +1,127 @@
+"""The Colab notebook, executed whole in a fresh kernel on a small budget."""
+
+import base64
+import importlib.machinery
+import importlib.util
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import types
+
+import nbclient
+import nbformat
+import pytest
+
+from tests.support.paths import REPOSITORY
+
+NOTEBOOK = REPOSITORY / 'colab/asm_tf.ipynb'
+STEPS = 1520  # the warm-up and an episode
+
+PNG = b'\x89PNG'
+
+
+def read():
+  return nbformat.read(NOTEBOOK, as_version=4)
+
+
+def source(name):
+  cell, = (cell for cell in read().cells if cell.id == name)
+  return cell.source
+
+
+@pytest.fixture
+def kernel_environment(tmp_path):
+  """What the kernel's process sees, as in an activated environment; TMPDIR keeps TensorBoard,
+  which ends with the kernel, apart from others."""
+  programs = f'{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+  return os.environ | {'TMPDIR': str(tmp_path), 'PATH': programs, 'ASM_TF_STEPS': str(STEPS),
+                       'ASM_TF_RUN': str(tmp_path / 'run')}
+
+
+def test_is_valid_small_and_without_outputs():
+  notebook = read()
+  nbformat.validate(notebook)
+  code = [cell for cell in notebook.cells if cell.cell_type == 'code']
+  assert code
+  assert not any(cell.outputs or cell.execution_count for cell in code)
+  assert notebook.metadata.kernelspec.name == 'python3'
+  assert 'colab' in notebook.metadata
+
+
+def test_runs_from_top_to_bottom(kernel_environment):
+  notebook = read()
+  nbclient.NotebookClient(
+      notebook, timeout=500, resources={'metadata': {'path': str(NOTEBOOK.parent)}}
+  ).execute(env=kernel_environment)
+  printed, pictures = {}, {}
+  for cell in notebook.cells:
+    outputs = cell.get('outputs', [])
+    assert not any(output.output_type == 'error' for output in outputs)
+    printed[cell.id] = ''.join(output.text for output in outputs if output.output_type == 'stream')
+    pictures[cell.id] = [base64.b64decode(output.data['image/png']) for output in outputs
+                         if 'image/png' in output.get('data', {})]
+  assert f'code: {REPOSITORY}' in printed['get']
+  assert 'nothing' in printed['install']
+  assert re.search(f'score -?[0-9.]+ after {STEPS} steps', printed['train'])
+  assert re.search('normalised score: -?[0-9.]+', printed['trajectory'])
+  cosines = [float(text) for text in re.findall(r'cosine .*: (-?[0-9.]+)', printed['gradient'])]
+  assert len(cosines) == 2
+  assert max(cosines) > 0.5  # after ten updates of the model
+  assert len(re.findall('layer [12]: share', printed['attention'])) == 2
+  assert {name for name, found in pictures.items() if found} == {
+      'trajectory', 'gradient', 'attention'}
+  assert all(data.startswith(PNG) and len(data) > 10_000
+             for found in pictures.values() for data in found)
+  window, = (cell.outputs for cell in notebook.cells if cell.id == 'tensorboard')
+  assert 'tensorboard' in str(window).lower()
+  assert 'Could not find' not in str(window)
+  assert 'Failed to launch' not in str(window)
+
+
+@pytest.mark.skipif(not shutil.which('git') or not (REPOSITORY / '.git').exists(),
+                    reason='needs git and a checkout')
+def test_outside_a_checkout_it_clones_one_or_asks_for_the_address(tmp_path):
+  def get(address):
+    return subprocess.run(
+        [sys.executable, '-c', source('settings') + '\n' + source('get')], cwd=tmp_path, text=True,
+        capture_output=True, check=False, env=os.environ | {'ASM_TF_REPOSITORY': address})
+
+  assert 'set REPOSITORY above' in get('').stderr
+  for _ in range(2):  # the second time it is there
+    assert f'code: {tmp_path}/asm_tf' in get(str(REPOSITORY)).stdout
+  assert (tmp_path / 'asm_tf/asm_tf/configurables.py').is_file()
+
+
+@pytest.mark.parametrize(('absent', 'installed'), [
+    ((), []),
+    (('tf_agents', 'gin'), [['--no-deps', 'tf-agents==0.19.0', 'gin-config==0.5.0']]),
+    (('tensorflow',), [['tensorflow==2.20.0']]),
+])
+def test_only_what_is_missing_is_installed(absent, installed, monkeypatch):
+  calls = []
+  find_spec = importlib.util.find_spec
+
+  def find(name):
+    if name in absent:  # a folder gin/ is in every checkout
+      return importlib.machinery.ModuleSpec(name, None) if name == 'gin' else None
+    return find_spec(name)
+
+  monkeypatch.setattr(importlib.util, 'find_spec', find)
+  names = {'importlib': importlib, 'os': os, 'pathlib': pathlib, 'sys': sys,
+           'subprocess': types.SimpleNamespace(run=lambda words, check: calls.append(words))}
+  exec(source('install'), names)
+  assert [words[5:] for words in calls] == installed
+  assert all(words[1:5] == ['-m', 'pip', 'install', '--quiet'] for words in calls)
+
+
+def test_a_tpu_is_asked_for_only_where_there_is_one(monkeypatch):
+  names = {'importlib': importlib, 'os': os, 'pathlib': pathlib, 'sys': sys}
+  for kind in ('', 'v5e-1'):
+    monkeypatch.setenv('TPU_ACCELERATOR_TYPE', kind)
+    exec(source('install'), names)
+    assert names['on_tpu'] == bool(kind)
+  assert "device = '--tpu=local' if on_tpu else ''" in source('device')
+  assert '{device}' in source('train')

@@ -1,0 +1,211 @@
+"""A Gymnasium environment as a TF-Agents one: bounds, time, ends, seeds, one-line errors."""
+
+import functools
+
+import gymnasium
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf_agents.environments import utils
+
+from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
+from asm_tf.agents.gradient_comparison import GradientComparison
+from asm_tf.agents.make_asm_agent import make_asm_agent
+from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
+from asm_tf.environments.gymnasium_environment import GymnasiumCopies, GymnasiumEnvironment
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.environments.make_environment import failures_of
+from asm_tf.errors import UserError
+from asm_tf.models.reward_model import RewardModel
+from asm_tf.models.true_dynamics import make_true_dynamics
+from asm_tf.plots.trajectory import draw_trajectory
+from asm_tf.training.trainer import Trainer
+from tests.support import gymnasium_environments
+
+CORRIDOR, SPACES = 'asm_tf_test/Corridor-v0', 'asm_tf_test/Spaces-v0'
+LIMIT = gymnasium_environments.LIMIT
+
+
+def corridor(horizon=LIMIT, can_terminate=True, **kwargs):
+  return GymnasiumSystem(horizon, CORRIDOR, can_terminate, kwargs)
+
+
+def episodes(env, count, action=0.0):
+  """`count` time-step sequences of a one-copy environment under a constant action."""
+  found = []
+  for _ in range(count):
+    steps = [env.reset()]
+    while not steps[-1].is_last():
+      steps.append(env.step(np.full([1, 1], action, np.float32)))
+    found.append(tf.nest.map_structure(lambda *x: np.concatenate(x), *steps))
+  return found
+
+
+@pytest.mark.parametrize('environment', [CORRIDOR, 'Pendulum-v1'])
+def test_keeps_tf_agents_contract(environment):
+  system = GymnasiumSystem(5, environment)
+  utils.validate_py_environment(GymnasiumCopies(system, 3), episodes=4)
+
+
+def test_specs_hold_sizes_and_bounds():
+  system = GymnasiumSystem(50, 'Pendulum-v1', kwargs={'g': 5.0})
+  env = GymnasiumEnvironment(system)
+  spec, action_spec = env.observation_spec(), env.action_spec()
+  np.testing.assert_array_equal(spec.minimum, [-1, -1, -8, 0])
+  np.testing.assert_array_equal(spec.maximum, [1, 1, 8, 50])
+  assert spec.dtype == tf.float32
+  assert spec.shape == [4]
+  assert action_spec.shape == [1]
+  assert (action_spec.minimum, action_spec.maximum) == (-1, 1)
+  assert (system.state_size, system.action_size, system.horizon) == (3, 1, 50)
+
+
+def test_steps_are_the_environments_own():
+  """Time, rescaled actions, rewards and the end, against the environment itself."""
+  own = gymnasium.make(CORRIDOR)
+  steps = episodes(GymnasiumCopies(corridor(), 1, seed=7), 1, action=-0.5)[0]
+  seed = np.random.SeedSequence([7, 0, 1]).generate_state(1)[0]
+  observation, reward, ended = own.reset(seed=int(seed))[0], 0.0, False
+  for t, (state, found_reward) in enumerate(zip(steps.observation, steps.reward, strict=True)):
+    np.testing.assert_allclose(state, [*np.ravel(observation), t], rtol=1e-6)
+    assert found_reward == pytest.approx(reward)
+    assert steps.step_type[t] == (0 if t == 0 else 2 if ended else 1)
+    assert steps.discount[t] == (0 if ended else 1)
+    if ended:
+      break
+    observation, reward, terminated, truncated, _ = own.step(np.zeros([1, 1]))  # of -1 to 3
+    ended = terminated or truncated
+  assert ended
+  assert len(steps.reward) == LIMIT + 1
+
+
+@pytest.mark.parametrize(('action', 'control'), [(-1, -1), (0, 1), (1, 3), (5, 3)])
+def test_actions_are_rescaled(action, control):
+  steps = episodes(GymnasiumCopies(corridor(3), 1), 1, action)[0]
+  assert steps.observation[1, 1] == control
+
+
+@pytest.mark.parametrize('dtype', [np.float32, np.float64])
+def test_rounding_leads_out_of_no_bounds(dtype):
+  box = gymnasium.spaces.Box(dtype(-0.1), dtype(0.2), [1], dtype)  # in float32, -0.1 + 0.3 > 0.2
+  system = GymnasiumSystem(3, SPACES, kwargs={'action': box})
+  for action in np.linspace(-1, 1, 101, dtype=np.float32):
+    assert box.contains(system.native_action(action[None])), action
+
+
+def test_an_episode_ends_where_the_environment_ends_it_and_at_the_horizon():
+  short, = episodes(GymnasiumCopies(corridor(), 1), 1, action=1.0)
+  assert len(short.reward) < LIMIT
+  assert abs(short.observation[-1, 0]) > 1
+  cut, = episodes(GymnasiumCopies(corridor(3), 1), 1, action=-0.5)
+  assert len(cut.reward) == 4
+  assert cut.discount[-1] == 0
+  assert abs(cut.observation[-1, 0]) < 1
+
+
+def test_seeds_tell_episodes_and_copies_apart_and_repeat_them():
+  def starts(seed, reseeded=False):
+    env = GymnasiumEnvironment(corridor(), 2, seed)
+    found = [env.reset().observation[:, 0].numpy() for _ in range(3)]
+    if reseeded:
+      tf.function(env.reseed)()
+      found = [env.reset().observation[:, 0].numpy() for _ in range(3)]
+    return np.array(found)
+
+  first = starts((1, 3))
+  assert len(np.unique(first)) == 6
+  np.testing.assert_array_equal(starts((1, 3)), first)
+  np.testing.assert_array_equal(starts((1, 3), reseeded=True), first)
+  assert not np.any(np.isin(starts((1, 4)), first))
+
+
+def test_a_restored_environment_meets_the_same_episodes(tmp_path):
+  env, other = (GymnasiumEnvironment(corridor(), 1, seed=1) for _ in range(2))
+  for _ in range(3):
+    env.reset()
+  path = tf.train.Checkpoint(**env.checkpoint_items()).save(str(tmp_path / 'checkpoint'))
+  expected = [env.reset().observation.numpy() for _ in range(2)]
+  restored = tf.train.Checkpoint(**other.checkpoint_items())
+  restored.read(path).assert_existing_objects_matched()
+  np.testing.assert_array_equal([other.reset().observation.numpy() for _ in range(2)], expected)
+
+
+@pytest.mark.parametrize(('broken', 'can_terminate', 'action', 'message'), [
+    ({'nan_at': 2}, True, -0.5, r'episode 1, step 2: .* not finite, \[inf, 0.0\]'),
+    ({'nan_at': 0}, True, -0.5, 'episode 1, step 0: .* not finite'),
+    ({'nan_reward_at': 3}, True, -0.5, 'step 3: .* reward nan'),
+    ({'sizes': (3,)}, True, -0.5, '3 numbers instead of the 2'),
+    ({'reward_sizes': (2,)}, True, -0.5, 'gave 2 rewards for a step'),
+    ({}, False, 1.0, 'CAN_TERMINATE=True'),
+])
+def test_an_environment_that_fails_says_so_in_one_line(broken, can_terminate, action, message):
+  env = GymnasiumEnvironment(corridor(can_terminate=can_terminate, **broken))
+
+  @tf.function
+  def run():
+    env.reset()
+    for _ in tf.range(5):
+      env.step(tf.fill([1, 1], action))
+
+  with pytest.raises(UserError, match=message) as raised, failures_of(env):
+    run()
+  assert CORRIDOR in raised.value.message
+  assert '\n' not in raised.value.message
+
+
+def test_a_reward_may_be_an_array_of_one_number():
+  rewards = []
+  for sizes in ((), (1,)):
+    env = GymnasiumEnvironment(corridor(reward_sizes=sizes), 2, seed=1)
+    env.reset()
+    rewards.append(env.step(tf.zeros([2, 1])).reward)
+  assert rewards[0].shape == [2]
+  np.testing.assert_array_equal(*rewards)
+
+
+def test_another_error_in_the_graph_stays_what_it_is():
+  with pytest.raises(tf.errors.InvalidArgumentError), failures_of(GymnasiumEnvironment(corridor())):
+    tf.debugging.assert_equal(tf.function(lambda: tf.constant(1))(), 2)
+
+
+BOX = gymnasium.spaces.Box(-1, 1, [2])
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ((4, 'Nowhere-v0'), "Nowhere-v0 cannot be made .*doesn't exist"),
+    ((4, 'Pendulum-v1', True, {'gravity': 3}), 'cannot be made .*gravity'),
+    ((4, 'Pendulum-v1', True, 9.81), 'give a dict'),
+    ((4, 'some_module:Mine-v0'), "--gin_bindings='import some_module'"),
+    ((4, None), 'give the id'),
+    ((1, 'Pendulum-v1'), 'horizon is 1'),
+    ((201, 'Pendulum-v1'), 'after 200 steps: give HORIZON=200'),
+    ((4, 'CartPole-v1'), 'action space Discrete.2.*RescaleAction'),
+    ((4, SPACES, True, {'observation': gymnasium.spaces.Dict({'x': BOX})}), 'FlattenObservation'),
+    ((4, SPACES, True, {'action': gymnasium.spaces.Box(-np.inf, 1, [1])}), 'without bounds'),
+    ((4, SPACES, True, {'action': gymnasium.spaces.Box(0, 3, [1], np.int32)}), 'int32'),
+])
+def test_what_does_not_fit_is_refused_in_one_line(arguments, message):
+  with pytest.raises(UserError, match=message) as raised:
+    GymnasiumSystem(*arguments)
+  assert '\n' not in raised.value.message
+
+
+@pytest.mark.parametrize(('make_agent', 'message'), [
+    (make_asm_agent, 'learned_reward.gin'),
+    (functools.partial(make_asm_agent, reward_model=RewardModel, gradient_comparison=(
+        functools.partial(GradientComparison, period=5))), 'GradientComparison.period'),
+    (functools.partial(make_asm_agent, reward_model=RewardModel, world_model=functools.partial(
+        make_true_dynamics, system=lambda _: corridor(), horizon=LIMIT)), 'learned world model'),
+    (make_decision_transformer_agent, 'known optimum'),
+    (make_sequence_search_agent, 'may end early'),
+])
+def test_agents_that_need_equations_or_a_fixed_length_say_so(make_agent, message):
+  with pytest.raises(UserError, match=message):
+    Trainer(corridor(), make_agent, seed=0)
+
+
+def test_an_episode_that_ended_early_can_be_drawn():
+  figure = draw_trajectory(corridor(), np.zeros([4, 2]), np.full([3, 1], -1.0))
+  states, _, controls = figure.axes
+  assert states.get_lines()[0].get_xdata().tolist() == [0, 1, 2, 3]
+  assert set(controls.patches[0].get_data().values) == {-1.0}

@@ -1,0 +1,320 @@
+"""Sweeps and reports: every cell once, whatever is killed; the same table every time."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from rliable import metrics
+
+from asm_tf.errors import FailedRuns, UserError
+from asm_tf.experiments import report, statistics, training_runs
+from asm_tf.experiments.sweep import run_sweep
+from asm_tf.experiments.training_runs import preset_cells, training_cells
+from launch import command_line
+from launch import report as launch_report
+from tests.support.paths import REPOSITORY
+
+GRID = {'models': ['myriad_random_search'], 'systems': ['CancerTreatment'], 'horizons': [20],
+            'num_env_steps': 60, 'num_seeds': 1}
+
+
+def row(model='lstm', system='Harvest', horizon=20, seed=0, scores=(0.0, 1.0), variation=''):
+  steps = list(range(len(scores)))
+  return {'model': f'myriad_{model}', 'system': system, 'horizon': horizon, 'seed': seed,
+          'variation': variation, 'env_steps': steps, 'updates': steps, 'wall_seconds': steps,
+          'return': list(scores), 'normalised_score': list(scores)}
+
+
+# The grid.
+
+
+def test_a_grid_has_every_combination_once():
+  cells = training_cells(['myriad_lstm', 'myriad_sac'], ['Harvest', 'Bacteria'], [20, 50], 100, 2,
+                         {'LEARNING_RATE': [0.1, 0.2], 'ENTROPY': [1]})
+  assert len({training_runs.folder_of('', cell) for cell in cells}) == len(cells) == 2 ** 5
+  assert {cell['variation'] for cell in cells} == {
+      'LEARNING_RATE=0.1 ENTROPY=1', 'LEARNING_RATE=0.2 ENTROPY=1'}
+  assert [cell['seed'] for cell in cells] == 16 * [0] + 16 * [1]
+
+
+def test_the_arguments_are_those_of_launch_main():
+  cell, = training_cells(['credit_assignment+models/lstm+agents/learned_reward'],
+                         ['ToyCreditAssignment'], [30], 100, 1, {'LEARNING_RATE': [0.1]})
+  folder = ('runs/credit_assignment+models.lstm+agents.learned_reward-ToyCreditAssignment-30-'
+            'LEARNING_RATE=0.1-0')
+  assert training_runs.arguments('runs', cell) == [
+      '-m', 'launch.main', '--gin_file=gin/credit_assignment.gin', '--gin_file=gin/models/lstm.gin',
+      '--gin_file=gin/agents/learned_reward.gin', '--gin_bindings=SYSTEM=@ToyCreditAssignment',
+      '--gin_bindings=HORIZON=30', '--gin_bindings=NUM_ENV_STEPS=100',
+      '--gin_bindings=LEARNING_RATE=0.1', '--seed=0', f'--root_dir={folder}', '--resume']
+
+
+def test_values_of_a_variation_are_written_as_gin_reads_them():
+  cells = training_cells(**GRID, variations={
+      'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3]})
+  assert cells[0]['variation'] == "a.sizes=(64,64) a.dtype='float64' a.model=@LSTM a.rate=0.001"
+  for value in ({1: 2}, 'two words', None, ['a b'], '@two words', '@LSTM\nimport evil', '@LSTM\\'):
+    with pytest.raises(UserError, match='varies over'):
+      training_cells(**GRID, variations={'a.b': [value]})
+
+
+def test_a_sweep_of_somebody_else_smuggles_no_import_into_its_runs():
+  for name in ('import\\ evil Trainer.batch_size', 'import\nevil', 'a.b\n', 'a=1 b', '', 1):
+    with pytest.raises(UserError, match='not the name of a gin binding') as raised:
+      training_cells(**GRID, variations={name: [64]})
+    assert '\n' not in raised.value.message
+  cell, = training_cells(**GRID)  # what a gin file may also write out, for run_sweep.cells
+  for change in ({'variation': 'import\\ evil a=1'}, {'variation': 'import evil'},
+                 {'system': 'Harvest\nimport evil'}, {'horizon': '20\nimport evil'},
+                 {'num_env_steps': '1\\'}):
+    with pytest.raises(UserError, match='is not a gin binding') as raised:
+      training_runs.arguments('runs', cell | change)
+    assert '\n' not in raised.value.message
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'horizons': 50}, 'horizons is 50'), ({'systems': 'Harvest'}, "systems is 'Harvest'"),
+    ({'variations': {'a': 1}}, 'a is 1'), ({'horizons': [0]}, 'horizons is 0'),
+    ({'systems': ['Harvset']}, "no system 'Harvset'"), ({'num_seeds': 0}, 'num_seeds'),
+    ({'variations': {'train.seed': [1]}}, 'num_seeds'),
+    ({'models': ['lstm']}, 'gin/lstm.gin does not exist'), ({'seeds': 3}, 'preset has seeds')])
+def test_a_grid_that_cannot_be_run_is_refused(change, message):
+  with pytest.raises(UserError, match=message):
+    preset_cells('quick', smoke={}, quick=GRID | change, paper={})
+
+
+def test_a_run_with_many_bindings_has_a_folder_of_its_own(tmp_path):
+  cells = training_cells(**GRID, variations={
+      f'SomeModel.a_parameter_of_a_long_name_{i}': [1, 2] for i in range(7)})
+  folders = {training_runs.folder_of(tmp_path, cell) for cell in cells}
+  assert len(folders) == len(cells) == 2 ** 7
+  for folder in folders:
+    folder.with_name(f'{folder.name}.log').write_text('')
+
+
+def test_a_run_whose_summary_is_damaged_is_not_finished(tmp_path):
+  cell, = training_cells(**GRID)
+  summary = training_runs.folder_of(tmp_path, cell) / 'summary.json'
+  assert not training_runs.is_finished(tmp_path, cell)
+  summary.parent.mkdir()
+  for text, finished in (('{"env_steps": 59}', False), ('{"env_', False),
+                         ('{"env_steps": 60}', True)):
+    summary.write_text(text)
+    assert training_runs.is_finished(tmp_path, cell) == finished
+
+
+# Sweeps: real runs, of a baseline that has nothing to compile.
+
+
+@pytest.fixture(scope='module')
+def swept(tmp_path_factory):
+  """A sweep of two runs and a third that cannot start."""
+  folder = tmp_path_factory.mktemp('sweep')
+  cells = training_cells(**GRID | {'num_seeds': 2})
+  wrong = cells[1] | {'variation': 'NO_SUCH_MACRO=1'}
+  with pytest.raises(FailedRuns) as failed:
+    run_sweep(folder, [cells[0], wrong, cells[1]])
+  return folder, cells, str(failed.value)
+
+
+def test_a_failed_run_is_reported_and_the_others_are_kept(swept):
+  folder, cells, failure = swept
+  assert failure.startswith('myriad_random_search-CancerTreatment-20-NO_SUCH_MACRO=1-1: exit code')
+  assert 'sets a macro that no gin file uses' in failure
+  assert '\n' not in failure
+  rows = [json.loads(line) for line in (folder / 'results.jsonl').read_text().splitlines()]
+  assert [found['seed'] for found in rows] == [0, 1]
+  for found, cell in zip(rows, cells, strict=True):
+    assert found.items() >= cell.items()
+    assert found['env_steps'] == [0, 60]
+    assert found['command'].startswith('python -m launch.main')
+    assert found['versions']['tensorflow']
+    assert len(found['normalised_score']) == 2
+
+
+def test_ray_is_not_reached_from_elsewhere():
+  code = ('from asm_tf.experiments import sweep; ray = sweep._start_ray(None); '
+          'print([node["NodeManagerAddress"] for node in ray.nodes()])')
+  done = subprocess.run([sys.executable, '-c', code], cwd=REPOSITORY, capture_output=True,
+                        text=True, check=True)
+  assert done.stdout.strip() == "['127.0.0.1']"
+
+
+def test_what_a_machine_does_not_have_is_not_waited_for(tmp_path):
+  with pytest.raises(UserError, match='a run asks for 1000 CPUs'):
+    run_sweep(tmp_path, training_cells(**GRID), cpus_per_run=1000)
+
+
+def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
+  lock = os.open(tmp_path / 'sweep.lock', os.O_RDWR | os.O_CREAT)
+  fcntl.flock(lock, fcntl.LOCK_EX)
+  with pytest.raises(UserError, match='another sweep is at work'):
+    run_sweep(tmp_path, training_cells(**GRID))
+  os.close(lock)
+
+
+def test_bindings_that_no_run_would_see_are_refused():
+  with pytest.raises(UserError, match='would not reach the runs'):
+    command_line.refuse_bindings_of_runs(['run_sweep.retries=0', 'Trainer.batch_size=3'])
+
+
+def test_an_address_without_a_cluster_is_refused():
+  with pytest.raises(UserError, match='no Ray cluster'):
+    run_sweep('/tmp/no_such_sweep', training_cells(**GRID), address='127.0.0.1:1')
+
+
+def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept):
+  folder, cells, _ = swept
+  before = {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')}
+  rows = run_sweep(folder, cells)
+  assert {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')} == before
+  longer = cells[0] | {'num_env_steps': 100}
+  assert not training_runs.is_finished(folder / 'runs', longer)
+  extended, = run_sweep(folder, [longer])
+  assert extended['env_steps'][-1] == 100
+  assert extended['return'][:2] == rows[0]['return']
+  assert training_runs.row_of_cell(folder / 'runs', cells[0])['env_steps'] == [0, 60]
+
+
+def test_a_report_is_the_same_twice(swept, tmp_path, capsys):
+  folder, _, _ = swept
+  for name in 'ab':
+    launch_report.run(folder, tmp_path / name)
+  table = (tmp_path / 'a' / 'table.md').read_text()
+  assert table == (tmp_path / 'b' / 'table.md').read_text()
+  assert '| random_search |' in table
+  assert table in capsys.readouterr().out
+  assert (tmp_path / 'a' / 'curves.png').read_bytes().startswith(b'\x89PNG')
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
+  command = [sys.executable, '-m', 'launch.sweep', '--gin_file=gin/sweeps/smoke.gin',
+             "--gin_bindings=training_cells.models=('myriad_random_search',)",
+             '--gin_bindings=training_cells.num_seeds=2', '--gin_bindings=run_sweep.cpus_per_run=2',
+             f'--out={tmp_path}']
+  results = tmp_path / 'results.jsonl'
+  with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL,
+                        stderr=subprocess.DEVNULL) as sweep:
+    until = time.monotonic() + 300
+    while not (results.exists() and results.read_text()) and time.monotonic() < until:
+      time.sleep(0.1)
+    sweep.send_signal(signal.SIGKILL)
+  finished = {path.parent: path.stat().st_mtime_ns for path in tmp_path.rglob('summary.json')}
+  assert len(finished) == 1
+  done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=600,
+                        check=False)
+  assert done.returncode == 0, done.stderr
+  assert len(results.read_text().splitlines()) == 2
+  assert all((folder / 'summary.json').stat().st_mtime_ns == then
+             for folder, then in finished.items())
+  assert '| random_search |' in done.stdout
+
+
+# Reports.
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+  with pytest.raises(UserError, match='holds no run'):
+    report.read_runs(tmp_path)
+  (tmp_path / 'config.gin').write_text('HORIZON = 20\n')
+  for text in ('{', '{}'):
+    (tmp_path / 'run.json').write_text(text)
+    with pytest.raises(UserError, match='no run that can be read'):
+      report.read_runs(tmp_path)
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ([], 'FOLDER is missing'), (['a', 'b'], "unexpected argument 'b'"),
+    (['/no/such/folder'], 'is not a folder')])
+def test_bad_arguments_of_the_report_are_one_line(arguments, message):
+  done = subprocess.run([sys.executable, '-m', 'launch.report', *arguments], cwd=REPOSITORY,
+                        capture_output=True, text=True, check=False,
+                        env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert 'Traceback' not in done.stderr
+
+
+def test_a_model_counts_with_the_systems_that_all_share_and_its_common_seeds():
+  rows = [row('lstm', 'Harvest', seed=0), row('lstm', 'Harvest', seed=1, scores=(2.0, 3.0)),
+          row('lstm', 'Bacteria', seed=0), row('sac', 'Harvest', seed=4, scores=(5.0, 6.0, 7.0))]
+  matrices, systems, steps = statistics.score_matrices(rows)
+  assert systems == ['Harvest']
+  assert list(steps) == [0, 1]
+  np.testing.assert_array_equal(matrices['lstm'], [[[0, 1]], [[2, 3]]])
+  np.testing.assert_array_equal(matrices['sac'], [[[5, 6]]])
+  matrices, systems, _ = statistics.score_matrices(rows[:3])
+  assert systems == ['Harvest', 'Bacteria']
+  assert matrices['lstm'].shape == (1, 2, 2)
+
+
+def test_the_interquartile_mean_is_rliables_at_every_step():
+  scores = np.random.default_rng(0).normal(size=(5, 3, 4))
+  (means, low, high), = statistics.interquartile_means({'a': scores}).values()
+  np.testing.assert_allclose(
+      means, [metrics.aggregate_iqm(scores[..., t]) for t in range(4)], rtol=1e-12)
+  assert np.all(low < means)
+  assert np.all(means < high)
+
+
+def test_profiles_and_probabilities():
+  scores = {'a': np.array([[[0.5], [0.7]]]), 'b': np.array([[[0.1], [0.7]]])}
+  shares = statistics.performance_profiles(scores, np.array([0.0, 0.6, 0.9]))
+  np.testing.assert_array_equal(shares['a'][0], [1, 0.5, 0])
+  a, b = (scores[name][..., 0] for name in 'ab')
+  assert statistics.probability_of_improvement(a, b) == 0.75  # better, and a tie
+
+
+def test_a_table_has_a_line_a_model_and_a_column_a_system():
+  rows = [row('lstm', 'Harvest', seed=seed, scores=(0.0, score)) for seed, score in
+          enumerate((0.25, 0.5, 1.0))] + [row('lstm', 'Bacteria'), row('sac', 'Harvest'),
+                                          row('sac', 'Harvest', variation='X=1')]
+  head, _, *lines = [line for line in report.tables(rows).splitlines() if line.startswith('|')]
+  assert head.startswith('| model | Harvest | Bacteria | IQM')
+  assert lines[0].startswith('| lstm | 0.500 (0.250 to 1.000) | 1.000 |')
+  assert lines[1].startswith('| sac | 1.000 |  |')
+  assert lines[2].startswith('| sac (X=1) |')
+  assert all(line.count('|') == head.count('|') for line in lines)
+  assert report.tables(rows + [row(horizon=50)]).count('| model |') == 2
+
+
+def test_runs_of_other_lengths_are_compared_where_all_of_them_were_evaluated():
+  rows = [row(scores=(0.0, 0.25, 0.5, 1.0)), row('sac', scores=(0.0, 0.75)),
+          row('sac', seed=1, scores=(0.0, 0.5, 0.5))]
+  rows[0]['env_steps'] = [0, 5, 1, 7]
+  text = report.tables(rows)
+  assert 'after 1 environment steps' in text
+  assert '| lstm | 0.500 | 0.500 |' in text
+  assert '| sac | 0.625 (0.500 to 0.750) |' in text
+
+
+def test_values_that_are_not_finite_are_shown_as_such_and_returns_are_not_mixed():
+  rows = [row(scores=(0.0, None)), row('sac')]
+  assert '| lstm | not finite |' in report.tables(rows)
+  assert report.pictures(rows).keys() >= {'systems', 'curves'}
+  # A broken run is the worst of all: of four, the least and the best are left out.
+  rows = [row(seed=seed, scores=(score,)) for seed, score in enumerate((0.1, 0.2, 0.3, None))]
+  text = report.tables([*rows, row('sac', scores=(0.15,))])
+  assert '| lstm | not finite | 0.150 (not finite to ' in text
+  assert '| sac | 0.150 | 0.150 |' in text
+  assert report.pictures(rows).keys() >= {'systems', 'curves'}
+  rows = [row(system=system) | {'normalised_score': [None, None]} for system in 'ab']
+  assert '| lstm | 1.000 | 1.000 |  |' in report.tables(rows)
+  assert set(report.pictures(rows)) == {'systems'}
+
+
+def test_many_models_have_a_picture():
+  assert report.pictures([row(f'model_{i}') for i in range(25)])
+
+
+def test_systems_without_an_optimum_are_reported_by_their_returns():
+  rows = [row() | {'normalised_score': [None, None], 'return': [3.0, 4.0]}]
+  assert '| lstm | 4.000 |' in report.tables(rows)
+  assert 'profiles' not in report.pictures(rows)

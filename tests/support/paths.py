@@ -1,0 +1,5 @@
+"""Where the tests find the repository."""
+
+import pathlib
+
+REPOSITORY = pathlib.Path(__file__).parents[2]
