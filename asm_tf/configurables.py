@@ -18,6 +18,7 @@ from asm_tf.agents.execution import Execution
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.model_learner import ModelLearner
+from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
 from asm_tf.agents.sac_agent import EntropyConstant, SoftActorCritic, make_sac_agent
@@ -57,6 +58,8 @@ from asm_tf.models.state_space import StateSpace
 from asm_tf.models.transformer import Transformer
 from asm_tf.models.true_dynamics import make_true_dynamics
 from asm_tf.policies.action_sequence import ActionSequence
+from asm_tf.policies.colored_noise import ColoredNoise
+from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
@@ -94,6 +97,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     EpisodeReplayBuffer: ('data_spec', 'length', 'seed'),
     TransitionReplayBuffer: ('data_spec', 'length', 'seed'),
     Normalizer: ('state_size', 'horizon', 'dtype'),
+    ColoredNoise: ('generator', 'horizon', 'action_size'),
     Execution: ('strategy',),
     TrainingLoop: (),
     AsmAgent: ('setup', 'world', 'model_learner', 'policy_learner', 'reward_learner',
@@ -101,8 +105,10 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     ModelLearner: ('world', 'setup'),
     RewardLearner: ('reward', 'setup'),
     PolicyLearner: ('actor', 'world', 'setup'),
+    ModelValidation: ('world', 'setup'),
     GradientComparison: ('policy_learner', 'world', 'setup'),
-    DecisionTransformerAgent: ('setup', 'model', 'target'),
+    DecisionTransformerAgent: ('setup', 'model', 'returns'),
+    ReturnsToGo: ('target', 'scale', 'horizon'),
     SequenceSearchAgent: ('setup',),
     SoftActorCritic: ('setup', 'networks', 'entropy_constant'),
     SacNetworks: ('setup',),

@@ -8,10 +8,12 @@ from asm_tf.agents import update_metrics
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
+from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
 from asm_tf.agents.world import World
 from asm_tf.errors import require_at_least
+from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
 
 
@@ -27,11 +29,13 @@ class AsmAgent(tf_agent.TFAgent):
     model_learner: learns its model.
     policy_learner: improves the policy in it.
     reward_learner: learns its reward; None where that is given.
+    model_validation: says how far the model can be trusted; None trusts it.
   """
 
   def __init__(self, setup: AgentSetup, world: World, model_learner: ModelLearner,
                policy_learner: PolicyLearner, reward_learner: RewardLearner | None = None,
-               gradient_comparison: GradientComparison | None = None, policy_period: int = 16):
+               gradient_comparison: GradientComparison | None = None,
+               model_validation: ModelValidation | None = None, policy_period: int = 16):
     """Builds the agent from its parts.
 
     Args:
@@ -41,6 +45,7 @@ class AsmAgent(tf_agent.TFAgent):
       policy_learner: see the class.
       reward_learner: see the class.
       gradient_comparison: observer of the policy updates, or None.
+      model_validation: see the class.
       policy_period: environment steps per policy update, at least `setup.model_period`.
     """
     require_at_least(1, model_period=setup.model_period)
@@ -50,25 +55,29 @@ class AsmAgent(tf_agent.TFAgent):
     self.policy_learner = policy_learner
     self.reward_learner = reward_learner
     self._gradient_comparison = gradient_comparison
+    self.model_validation = model_validation
     self._model_period = setup.model_period
     self._policy_period = policy_period
     specs, actor = (setup.time_step_spec, setup.action_spec), policy_learner.actor
     super().__init__(
         *specs,
         policy=SquashedGaussianPolicy(*specs, actor),
-        collect_policy=SquashedGaussianPolicy(*specs, actor, setup.generator(1)),
+        collect_policy=SquashedGaussianPolicy(*specs, actor, ColoredNoise(
+            setup.generator(1), setup.system.horizon, setup.action_spec.shape[0])),
         train_sequence_length=setup.system.horizon + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
   def observe(self, episodes: Trajectory) -> None:
-    """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
+    """Validates the model on new episodes, a Trajectory [B, H+1, ...], and learns their scales."""
+    if self.model_validation is not None:
+      self.model_validation.observe(episodes)
     for learner in self._learners:
       learner.observe(episodes)
 
   def metrics(self) -> dict[str, tf.Tensor]:
     """{name: scalar} of the last updates; NaN before the first."""
     return update_metrics.merge(*(part.metrics for part in (
-        *self._learners, self._gradient_comparison) if part is not None))
+        *self._learners, self.model_validation, self._gradient_comparison) if part is not None))
 
   def _train(self, experience, weights=None):
     if experience.observation.shape[1] != self.train_sequence_length:
@@ -91,7 +100,8 @@ class AsmAgent(tf_agent.TFAgent):
     starts, noise = self.policy_learner.starts(experience), self.policy_learner.draw_noise()
     if self._gradient_comparison is not None:
       self._gradient_comparison.observe(starts, noise)
-    self.policy_learner.update(starts, noise)
+    scale = 1.0 if self.model_validation is None else self.model_validation.update_scale()
+    self.policy_learner.update(starts, noise, scale)
 
   def _loss(self, experience, weights=None, training=False):
     return tf_agent.LossInfo(self.model_learner.loss(experience, weights, training), extra=())

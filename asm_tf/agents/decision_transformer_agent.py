@@ -11,7 +11,6 @@ return that they did reach (hindsight), and drawn uniformly, all being of one le
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 from tf_agents.agents import tf_agent
@@ -26,16 +25,10 @@ from asm_tf.errors import UserError, require_positive
 from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
+from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import squashed_entropy
 
 _LARGEST_ACTION = 0.999  # at whose atanh the likelihood of larger actions is taken
-
-
-class ReturnTarget(NamedTuple):
-  """The return to reach, in exploration and evaluation, and the unit of returns."""
-
-  value: float
-  scale: float
 
 
 class DecisionTransformerAgent(tf_agent.TFAgent):
@@ -45,7 +38,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     model: the `DecisionTransformer`.
   """
 
-  def __init__(self, setup: AgentSetup, model: DecisionTransformer, target: ReturnTarget,
+  def __init__(self, setup: AgentSetup, model: DecisionTransformer, returns: ReturnsToGo,
                learning_rate: float = 1e-3, temperature_learning_rate: float = 1e-3,
                clip_norm: float = 0.25):
     """Builds the agent.
@@ -53,7 +46,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     Args:
       setup: what it is built for.
       model: the policy, built.
-      target: the return to reach.
+      returns: the return to reach, in exploration and evaluation, and the units of returns.
       learning_rate: of Adam, for the model.
       temperature_learning_rate: of Adam, for lambda, the dual variable of the entropy.
       clip_norm: largest norm of the model's gradient.
@@ -64,12 +57,11 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
         'DecisionTransformerAgent.clip_norm': clip_norm})
     execution = setup.execution
     self.model = model
+    self._returns = returns
     self._execution = execution
     self._horizon, self._clip_norm = setup.system.horizon, clip_norm
     self._target_entropy = -float(setup.system.action_size)  # beta, nats per action
     with execution.creating_variables():
-      self._target_return = tf.Variable(target.value, trainable=False, dtype=tf.float32)
-      self._return_scale = tf.Variable(target.scale, trainable=False, dtype=tf.float32)
       self._log_temperature = tf.Variable(tf.math.log(0.1), name='log_temperature')
     self._optimizer = execution.adam(learning_rate, model.trainable_variables)
     self._temperature_optimizer = execution.adam(
@@ -81,7 +73,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     self._apply = execution.update_program(self._apply_gradients)
     specs = setup.time_step_spec, setup.action_spec
     policy, collect_policy = (
-        ReturnConditionedPolicy(*specs, model, self._target_return, self._return_scale, generator)
+        ReturnConditionedPolicy(*specs, model, returns, generator)
         for generator in (None, exploration))
     super().__init__(
         *specs, policy=policy, collect_policy=collect_policy,
@@ -89,8 +81,11 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
   def observe(self, episodes: Trajectory) -> None:
-    """Takes new episodes, a Trajectory [B, H+1, ...], into the running moments of the states."""
+    """Takes new episodes, a Trajectory [B, H+1, ...], into the units of states and returns."""
     self.model.normalizer.update(episodes.observation[..., :-1])
+    # Before the first update, episodes are those of the random policy.
+    tf.cond(self.train_step_counter == 0,
+            lambda: self._returns.observe_random(episodes.reward[:, :-1]), lambda: None)
 
   def metrics(self) -> dict[str, tf.Tensor]:
     """{name: scalar} of the last update; NaN before the first."""
@@ -120,7 +115,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
   def _losses_and_gradient(self, to_go, states, actions, t, noise):
     with tf.GradientTape() as tape:
       mean, log_std = self.model(
-          to_go / self._return_scale, states, actions, t, training=True)
+          self._returns.normalize(to_go, t), states, actions, t, training=True)
       loss = -tf.reduce_mean(log_likelihood(actions, mean, log_std))
       entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))
       objective = loss - tf.exp(self._log_temperature) * entropy
@@ -149,6 +144,7 @@ def log_likelihood(actions: tf.Tensor, mean: tf.Tensor, log_std: tf.Tensor) -> t
 def make_decision_transformer_agent(
     setup: AgentSetup, model: Callable[..., DecisionTransformer] = DecisionTransformer,
     target_score: float = 1.0,
+    returns_to_go: Callable[..., ReturnsToGo] = ReturnsToGo,
     agent: Callable[..., DecisionTransformerAgent] = DecisionTransformerAgent
 ) -> DecisionTransformerAgent:
   """Builds the agent for a system whose random and optimal returns are known.
@@ -158,6 +154,7 @@ def make_decision_transformer_agent(
     model: class of `DecisionTransformer`.
     target_score: the return to reach, as a normalised score: 1 is the optimum (expert), 2
       as far again above the random policy (overshot).
+    returns_to_go: class of the units of returns.
     agent: class of the agent.
 
   Raises:
@@ -169,8 +166,9 @@ def make_decision_transformer_agent(
   with setup.execution.creating_variables():
     normalizer = Normalizer(system.state_size, system.horizon)
     policy = model(normalizer, system.state_size, system.action_size)
-  return agent(
-      setup, policy, ReturnTarget(reference.random + target_score * spread, spread))
+    returns = returns_to_go(
+        reference.random + target_score * spread, spread, system.horizon)
+  return agent(setup, policy, returns)
 
 
 def _require_reference(system):

@@ -6,6 +6,7 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
+from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
 from asm_tf.agents.world import World
@@ -56,7 +57,8 @@ def make_asm_agent(
   return agent(
       setup, world, model_learner(world, setup), improver,
       reward_learner=None if reward_model is None else RewardLearner(reward, setup),
-      gradient_comparison=comparison if comparison.period else None)
+      gradient_comparison=comparison if comparison.period else None,
+      model_validation=ModelValidation(world, setup))
 
 
 def _make_reward(system, normalizer, reward_model):

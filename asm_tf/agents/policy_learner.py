@@ -27,19 +27,23 @@ class PolicyLearner(tf.Module):
 
   def __init__(self, actor: Actor, world: World, setup: AgentSetup,
                learning_rate: float = 1e-3, batch_size: int = 16,
-               entropy_constant: float = 0.001, clip_norm: float = 100.0,
+               entropy_constant: float = 0.02, clip_norm: float = 0.3,
                closed_loop_weight: float = 0.0):
     """Builds the learner.
 
     Args:
       actor: the policy, built.
       world: what the policy is improved in. Where its normaliser is enabled, returns count
-        in units of their running standard deviation; else as they are, as in the paper.
+        in units of their running standard deviation and the entropy is its mean over the steps,
+        so that their balance is the same at every horizon. Else both are the sums over the steps,
+        as in the paper.
       setup: what the agent is built for.
       learning_rate: of Adam.
       batch_size: imagined trajectories per update.
-      entropy_constant: weight of the policy's entropy at each step, in units of the returns.
-      clip_norm: largest norm of the policy gradient.
+      entropy_constant: weight of the policy's entropy, in units of the returns.
+      clip_norm: largest norm of the policy gradient, in units of the returns. The first gradients
+        are a hundred times as long as the last; unclipped, they stay in Adam's second moments for
+        a thousand updates, and the policy hardly moves.
       closed_loop_weight: 0 follows the open-loop policy gradient, by two passes; up to 1, the
         gradient that also flows back through the policy's inputs, by the sequential route.
     """
@@ -58,11 +62,14 @@ class PolicyLearner(tf.Module):
     self._world = world
     self._execution = execution
     self._noise_shape = [batch_size, setup.system.horizon, setup.action_spec.shape[0]]
-    self._entropy_constant = entropy_constant
+    is_normalized = world.normalizer.enabled
+    self._step_entropy_constant = (
+        entropy_constant / setup.system.horizon if is_normalized else entropy_constant)
     self._clip_norm = clip_norm
     self._closed_loop_weight = closed_loop_weight
     with execution.creating_variables():
-      self._return_moments = RunningMoments(1) if world.normalizer.enabled else None
+      self._return_moments = RunningMoments(1) if is_normalized else None
+    self._learning_rate = learning_rate
     self._optimizer = execution.adam(learning_rate, actor.trainable_variables)
     self._generator = setup.generator(2)
     self.metrics = UpdateMetrics('imagined_return', 'policy_entropy', 'policy_gradient_norm')
@@ -85,9 +92,16 @@ class PolicyLearner(tf.Module):
     """Draws standard normal noise for the actions of one update, [batch_size, H, m]."""
     return self._generator.normal(self._noise_shape, dtype=dtype)
 
-  def update(self, starts: tf.Tensor, noise: tf.Tensor) -> None:
-    """Makes one update, imagined from states [batch_size, n] with noise [batch_size, H, m]."""
-    self._apply(self._gradient(starts, noise))
+  def update(self, starts: tf.Tensor, noise: tf.Tensor, scale: tf.Tensor | float = 1.0) -> None:
+    """Makes one update.
+
+    Args:
+      starts: [batch_size, n], the states to imagine from.
+      noise: [batch_size, H, m], standard normal draws.
+      scale: of the learning rate, 0 to 1; at 0 there is no update.
+    """
+    scale = tf.convert_to_tensor(scale, tf.float32)
+    tf.cond(scale > 0, lambda: self._apply(self._gradient(starts, noise), scale), lambda: None)
 
   def policy_gradient(self, world: World, starts: tf.Tensor, noise: tf.Tensor,
                       return_scale: tf.Tensor | float = 1.0,
@@ -105,17 +119,18 @@ class PolicyLearner(tf.Module):
       `Imagined`, with the gradients to ascend.
     """
     arguments = (
-        world.model, world.reward, self.actor, starts, noise, return_scale, entropy_constant)
+        world.imagination, world.reward, self.actor, starts, noise, return_scale, entropy_constant)
     if self._closed_loop_weight:
       return sequential_policy_gradient(*arguments, self._closed_loop_weight)
     return open_loop_policy_gradient(*arguments)
 
   def _imagine(self, starts, noise):
     scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
-    imagined = self.policy_gradient(self._world, starts, noise, scale, self._entropy_constant)
+    imagined = self.policy_gradient(self._world, starts, noise, scale, self._step_entropy_constant)
     return tf.reduce_mean(imagined.returns), imagined.entropy, imagined.gradients
 
-  def _apply_gradient(self, microbatches):
+  def _apply_gradient(self, microbatches, scale):
+    self._optimizer.learning_rate.assign(self._learning_rate * scale)
     mean_return, entropy, gradients = mean_of(microbatches)
     norm, applied = self._execution.apply_if_finite(
         self._optimizer, [-gradient for gradient in gradients],

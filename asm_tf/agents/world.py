@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from asm_tf.gradients.policy_gradient import Reward
+from asm_tf.models.bounded import BoundedModel
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 
@@ -14,6 +15,8 @@ class World(tf.Module):
     model: built `SequenceModel`.
     reward: function (states [B, H, n], actions [B, H, m], t [H]) -> [B, H].
     normalizer: the `Normalizer` that model, reward and policy share.
+    imagination: the model, its predictions bounded to the world that was observed where
+      `Normalizer.margin` says so; the true dynamics need no bound.
   """
 
   def __init__(self, model: SequenceModel, reward: Reward, normalizer: Normalizer):
@@ -21,3 +24,6 @@ class World(tf.Module):
     self.model = model
     self.reward = reward
     self.normalizer = normalizer
+    is_learned = bool(model.trainable_variables)
+    self.imagination = (
+        BoundedModel(model, normalizer) if is_learned and normalizer.bounds_states else model)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from asm_tf.errors import UserError
 from asm_tf.experiments import statistics as run_statistics
-from asm_tf.experiments.training_runs import read_run
+from asm_tf.experiments.training_runs import finished_rows, read_run
 from asm_tf.plots.scores import draw_with_intervals
 
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
@@ -18,16 +18,20 @@ _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
 def read_runs(folder: str | pathlib.Path) -> list[dict]:
   """Returns the rows of every run in a folder and those below it, in the order of their names.
 
-  Runs that have no evaluation yet are left out.
+  Runs that have no evaluation yet are left out. The folder of a sweep also has the rows in its
+  results.jsonl whose runs are elsewhere.
 
   Raises:
     UserError: if there is none, or one that cannot be read.
   """
-  folders = sorted(path.parent for path in pathlib.Path(folder).rglob('run.json'))
-  if not folders:
+  folder = pathlib.Path(folder)
+  found = {f'runs/{name}': row for name, row in finished_rows(folder).items()}
+  found |= {path.parent.relative_to(folder).as_posix(): read_run(path.parent)
+            for path in folder.rglob('run.json')}
+  if not found:
     raise UserError(f'{folder} holds no run: give a folder of runs of launch.main, or one above '
                     'it.')
-  rows = [row for row in map(read_run, folders) if row['env_steps']]
+  rows = [row for _, row in sorted(found.items()) if row['env_steps']]
   if not rows:
     raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
   return rows

@@ -25,7 +25,8 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None
   """Trains the missing cells and keeps a line per run in <folder>/results.jsonl.
 
   Args:
-    folder: of the sweep; the runs are in <folder>/runs.
+    folder: of the sweep; the runs are in <folder>/runs. A row of results.jsonl is taken for its
+      run, so that the rows alone are enough to go on from.
     cells: list of `training_cells`.
     command: not used: a row holds the command of its own run.
     cpus_per_run: threads of a run; Ray starts as many runs at once as there are CPUs for.
@@ -59,13 +60,12 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None
     if not mine:
       raise UserError(f'another sweep is at work in {folder}: wait for it to end, or give another '
                       'folder.')
-    return _run_missing(runs, cells, cpus_per_run, gpus_per_run, retries, address)
+    return _run_missing(folder, cells, cpus_per_run, gpus_per_run, retries, address)
 
 
-def _run_missing(runs, cells, cpus, gpus, retries, address):
-  missing = [cell for cell in cells if not training_runs.is_finished(runs, cell)]
-  failures = []
-  _write_results(runs)
+def _run_missing(folder, cells, cpus, gpus, retries, address):
+  runs, rows, failures = folder / 'runs', _write_results(folder), []
+  missing = [cell for cell in cells if not training_runs.is_covered(rows, cell)]
   with tqdm(total=len(cells), initial=len(cells) - len(missing), unit='run',
             dynamic_ncols=True) as bar:
     if missing:
@@ -73,16 +73,17 @@ def _run_missing(runs, cells, cpus, gpus, retries, address):
         if failure:
           failures.append(f'{training_runs.folder_of(runs, cell).name}: {failure}')
         bar.update(not failure)
-        _write_results(runs)
+        rows = _write_results(folder)
   if failures:
     raise FailedRuns('\n'.join(failures))
-  return [training_runs.row_of_cell(runs, cell) for cell in cells]
+  return [training_runs.row_of_cell(rows, cell) for cell in cells]
 
 
-def _write_results(runs):
-  """A line for every finished run of the folder, those of earlier grids included."""
-  rows = [training_runs.read_run(path.parent) for path in sorted(runs.glob('*/summary.json'))]
-  write_atomically(runs.parent / 'results.jsonl', ''.join(map(json_line, rows)))
+def _write_results(folder):
+  """Writes a line for every finished run, those of earlier grids included, and returns them."""
+  rows = training_runs.finished_rows(folder)
+  write_atomically(folder / 'results.jsonl', ''.join(map(json_line, rows.values())))
+  return rows
 
 
 def _train(runs, cells, cpus, gpus, retries, address):

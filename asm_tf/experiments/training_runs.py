@@ -153,18 +153,48 @@ def gin_file(name: str) -> str:
   return f'gin/{name}.gin'
 
 
-def is_finished(root: str | pathlib.Path, cell: dict) -> bool:
-  """Whether the run has been trained as far as the cell asks, or further."""
+def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
+  """Returns {name of the run's folder: row} of a sweep's finished runs.
+
+  A row of <folder>/results.jsonl counts without its run: rows are small enough to be committed,
+  and a sweep goes on from them on another machine.
+
+  Raises:
+    UserError: if results.jsonl holds anything else.
+  """
+  results, rows = pathlib.Path(folder, 'results.jsonl'), {}
+  if results.is_file():
+    try:
+      kept = map(json.loads, results.read_text().splitlines())
+      rows = {folder_of('', row).name: row for row in kept}
+    except (ValueError, KeyError, TypeError) as error:
+      raise UserError(f'{results} holds a line that is no row of a run ({error}): remove the '
+                      'line.') from error
+  for path in pathlib.Path(folder, 'runs').glob('*/summary.json'):
+    if not _is_whole(path):
+      continue
+    row, name = read_run(path.parent), path.parent.name
+    if name not in rows or rows[name]['env_steps'][-1] <= row['env_steps'][-1]:
+      rows[name] = row
+  return dict(sorted(rows.items()))
+
+
+def _is_whole(summary):
   try:
-    summary = json.loads((folder_of(root, cell) / 'summary.json').read_text())
-  except (OSError, ValueError):  # there is none, or it is damaged and made again
+    return 'env_steps' in json.loads(summary.read_text())
+  except ValueError:  # it is damaged, and the run will make it again
     return False
-  return summary['env_steps'] >= cell['num_env_steps']
 
 
-def row_of_cell(root: str | pathlib.Path, cell: dict) -> dict:
+def is_covered(rows: dict[str, dict], cell: dict) -> bool:
+  """Whether `finished_rows` has the cell's run, trained as far as the cell asks, or further."""
+  row = rows.get(folder_of('', cell).name)
+  return row is not None and row['env_steps'][-1] >= cell['num_env_steps']
+
+
+def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:
   """The row of a finished cell: its fields, and curves as far as it goes."""
-  row = read_run(folder_of(root, cell))
+  row = rows[folder_of('', cell).name]
   last = next(i for i, steps in enumerate(row['env_steps']) if steps >= cell['num_env_steps'])
   return cell | {key: value[:last + 1] if key in _CURVES else value
                  for key, value in row.items() if key not in cell}

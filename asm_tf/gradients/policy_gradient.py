@@ -151,7 +151,12 @@ def sequential_policy_gradient(model: SequenceModel, reward: Reward, actor: Acto
 def predicted_returns(model: SequenceModel, reward: Reward, initial_state: tf.Tensor,
                       actions: tf.Tensor) -> tf.Tensor:
   """Predicts the returns [B] of actions [B, H, m] from initial states [B, n]."""
-  predicted = model(initial_state, actions)
+  return returns_of(reward, initial_state, model(initial_state, actions), actions)
+
+
+def returns_of(reward: Reward, initial_state: tf.Tensor, predicted: tf.Tensor,
+               actions: tf.Tensor) -> tf.Tensor:
+  """Returns the returns [B] of predicted states s_1 .. s_H, [B, H, n], and actions [B, H, m]."""
   return _returns(reward, _visited(initial_state, predicted), actions)
 
 

@@ -56,7 +56,7 @@ class HistoryModel(SequenceModel):
     if self._stop_feedback_gradient:
       state = tf.stop_gradient(state)
     state, carry = self._sequence_model.step(carry, self._pair(state, action), t)
-    return state, (state, carry)
+    return state, (self._normalizer.bound(state), carry)
 
   def predict_teacher_forced(self, states: tf.Tensor, actions: tf.Tensor,
                              training: bool = False) -> tf.Tensor:

@@ -11,10 +11,16 @@ from asm_tf.models.sequence_model import SequenceModel
 
 
 class Markov(SequenceModel):
-  """s_{t+1} = s_t + f(s_t, a_t, t) with an MLP f; trained on single true transitions."""
+  """s_{t+1} = s_t + f(s_t, a_t, t) with an MLP f; trained on single true transitions.
+
+  The paper's f counts in units of the states. Over H = 500 steps the differences of a smooth
+  system are some H times smaller, and such a number Adam learns badly; in units of their own
+  spread (as MBPO has them: Janner et al., 2019) they are as easy at every horizon.
+  """
 
   def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
-               hidden_sizes: Sequence[int] = (64, 64), dtype: str = 'float32'):
+               hidden_sizes: Sequence[int] = (64, 64), scale_differences: bool = True,
+               dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -22,11 +28,14 @@ class Markov(SequenceModel):
       state_size: n.
       action_size: m.
       hidden_sizes: widths of the ReLU layers.
+      scale_differences: True predicts differences in units of their own spread, False in
+        units of the states' spread.
       dtype: 'float32' or 'float64'.
     """
     require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='markov', dtype=dtype)
     self._normalizer = normalizer
+    self._scale_differences = scale_differences
     self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._difference = tf.keras.layers.Dense(state_size, dtype=dtype, name='difference')
@@ -38,7 +47,7 @@ class Markov(SequenceModel):
   def step(self, carry: tf.Tensor, action: tf.Tensor,
            t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     state = self._next(carry, action, t)
-    return state, state
+    return state, self._normalizer.bound(state)
 
   def predict_teacher_forced(self, states: tf.Tensor, actions: tf.Tensor,
                              training: bool = False) -> tf.Tensor:
@@ -46,8 +55,11 @@ class Markov(SequenceModel):
 
   def _next(self, states, actions, t):
     """The successors [..., n] of any number of states."""
-    states = self._normalizer.normalize(states)
-    x = self._normalizer.join(states, actions, t=t)
+    normalized = self._normalizer.normalize(states)
+    x = self._normalizer.join(normalized, actions, t=t)
     for layer in self._hidden:
       x = layer(x)
-    return self._normalizer.denormalize(states + self._difference(x))
+    difference = self._difference(x)
+    if self._scale_differences:
+      return states + self._normalizer.denormalize_difference(difference)
+    return self._normalizer.denormalize(normalized + difference)

@@ -39,7 +39,13 @@ class RunningMoments(tf.Module):
   @property
   def std(self) -> tf.Tensor:
     """[size]; 1 where nothing has varied yet."""
+    spread = self.spread
+    return tf.where(spread > 0, spread, tf.ones_like(spread))
+
+  @property
+  def spread(self) -> tf.Tensor:
+    """[size], the standard deviation; 0 where nothing has varied yet."""
     variance = tf.math.divide_no_nan(self._squares, self._count)
     varies = variance > 1e-12 * (1e-12 + self._mean**2)  # beyond rounding
     return tf.where(varies, tf.sqrt(tf.where(varies, variance, tf.ones_like(variance))),
-                    tf.ones_like(variance))
+                    tf.zeros_like(variance))

@@ -6,6 +6,7 @@ from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
 from asm_tf.models.decision_transformer import DecisionTransformer
+from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import squash
 
 
@@ -13,7 +14,7 @@ class ReturnConditionedPolicy(tf_policy.TFPolicy):
   """Acts by a `DecisionTransformer`; the last K steps are its policy state."""
 
   def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
-               model: DecisionTransformer, target_return: tf.Variable, return_scale: tf.Variable,
+               model: DecisionTransformer, returns: ReturnsToGo,
                generator: tf.random.Generator | None = None):
     """Builds the policy.
 
@@ -21,19 +22,18 @@ class ReturnConditionedPolicy(tf_policy.TFPolicy):
       time_step_spec: TF-Agents time-step spec with observations [n+1].
       action_spec: TF-Agents action spec, [m] in [-1, 1].
       model: `DecisionTransformer`.
-      target_return: scalar variable, the return asked for at the start of an episode.
-      return_scale: scalar variable, the unit in which the model counts returns.
+      returns: the return to reach, and the units of returns-to-go.
       generator: tf.random.Generator for exploration; None acts greedily, by tanh(mu).
     """
     self._model, self._generator = model, generator
-    self._target_return, self._return_scale = target_return, return_scale
+    self._returns = returns
     steps, n, m = model.context_size, model.state_size, model.action_size
     super().__init__(time_step_spec, action_spec, clip=False, policy_state_spec={
         'returns_to_go': tf.TensorSpec([steps]), 'states': tf.TensorSpec([steps, n]),
         'actions': tf.TensorSpec([steps, m]), 't': tf.TensorSpec([steps], tf.int32)})
 
   def _variables(self):
-    return [*self._model.variables, self._target_return, self._return_scale]
+    return [*self._model.variables, *self._returns.variables]
 
   def _action(self, time_step, policy_state, seed):
     window = self._with_present(time_step, policy_state)
@@ -42,8 +42,8 @@ class ReturnConditionedPolicy(tf_policy.TFPolicy):
     shift = row + 1 - self._model.context_size
     rolled = {name: tf.roll(part, shift, 1) for name, part in window.items()}
     mean, log_std = (moment[:, row] for moment in self._model(
-        rolled['returns_to_go'] / self._return_scale, rolled['states'], rolled['actions'],
-        rolled['t']))
+        self._returns.normalize(rolled['returns_to_go'], rolled['t']), rolled['states'],
+        rolled['actions'], rolled['t']))
     noise = tf.zeros_like(mean)
     if self._generator is not None:
       noise = self._generator.normal(tf.shape(mean))
@@ -55,7 +55,7 @@ class ReturnConditionedPolicy(tf_policy.TFPolicy):
     """The window moved on by a step, its last row the present one with its action still 0."""
     observation = time_step.observation
     to_go = policy_state['returns_to_go'][:, -1] - time_step.reward
-    to_go = tf.where(time_step.is_first(), self._target_return, to_go)
+    to_go = tf.where(time_step.is_first(), self._returns.target, to_go)
     action = tf.zeros_like(policy_state['actions'][:, 0])
     # Drivers ask for an action at the last step too, and throw it away.
     t = tf.minimum(tf.cast(observation[:, -1], tf.int32), self._model.normalizer.horizon - 1)

@@ -1,5 +1,6 @@
-"""TF-Agents policies whose noise comes from checkpointable generators."""
+"""TF-Agents policies that explore by `ColoredNoise`."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -9,6 +10,7 @@ from tf_agents.policies import tf_policy
 from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
+from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.squashed_gaussian import squash
 
 
@@ -17,19 +19,19 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
 
   def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
                actor: Callable[..., tuple[tf.Tensor, tf.Tensor]],
-               generator: tf.random.Generator | None = None):
+               noise: ColoredNoise | None = None):
     """Builds the policy.
 
     Args:
       time_step_spec: TF-Agents time-step spec with observations [n+1].
       action_spec: TF-Agents action spec, [m] in [-1, 1].
       actor: `SquashedGaussianActor`.
-      generator: tf.random.Generator for exploration; None acts greedily, by
-        tanh(mu).
+      noise: of the exploration; None acts greedily, by tanh(mu).
     """
-    super().__init__(time_step_spec, action_spec, clip=False)
+    super().__init__(time_step_spec, action_spec, clip=False,
+                     policy_state_spec=() if noise is None else noise.spec)
     self._actor = actor
-    self._generator = generator
+    self._noise = noise
 
   def _variables(self):
     return self._actor.variables
@@ -40,36 +42,35 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
 
   def _action(self, time_step, policy_state, seed):
     mean, log_std = self._moments(time_step)
-    if self._generator is None:
-      action = tf.tanh(mean)
-    else:
-      action = squash(mean, log_std, self._generator.normal(tf.shape(mean), dtype=mean.dtype))
-    return policy_step.PolicyStep(action, policy_state)
+    if self._noise is None:
+      return policy_step.PolicyStep(tf.tanh(mean), policy_state)
+    noise, policy_state = self._noise.step(time_step, policy_state)
+    return policy_step.PolicyStep(squash(mean, log_std, noise), policy_state)
 
   def _distribution(self, time_step, policy_state):
     mean, log_std = self._moments(time_step)
-    std = tf.zeros_like(log_std) if self._generator is None else tf.exp(log_std)
+    std = tf.zeros_like(log_std) if self._noise is None else tf.exp(log_std)
     gaussian = tfp.distributions.MultivariateNormalDiag(mean, std)
     return policy_step.PolicyStep(
         SquashToSpecNormal(gaussian, self.action_spec), policy_state)
 
 
 class UniformPolicy(tf_policy.TFPolicy):
-  """Uniform random actions within the action spec."""
+  """Actions that are uniform within the action spec at every step, and correlated over steps."""
 
-  def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
-               generator: tf.random.Generator):
-    super().__init__(time_step_spec, action_spec, clip=False)
-    self._generator = generator
+  def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec, noise: ColoredNoise):
+    super().__init__(time_step_spec, action_spec, clip=False, policy_state_spec=noise.spec)
+    self._noise = noise
 
   def _variables(self):
     return []
 
   def _action(self, time_step, policy_state, seed):
+    noise, policy_state = self._noise.step(time_step, policy_state)
     spec = self.action_spec
-    shape = tf.concat([tf.shape(time_step.step_type), spec.shape], 0)
-    unit = self._generator.uniform(shape, dtype=spec.dtype)
+    unit = (1 + tf.math.erf(noise / math.sqrt(2))) / 2  # the normal distribution function
     action = spec.minimum + unit * (spec.maximum - spec.minimum)
+    action = tf.clip_by_value(action, spec.minimum, spec.maximum)  # rounding may leave it
     return policy_step.PolicyStep(action, policy_state)
 
   def _distribution(self, time_step, policy_state):

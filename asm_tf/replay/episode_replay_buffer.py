@@ -17,7 +17,8 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
   """
 
   def __init__(self, data_spec: types.NestedTensorSpec, length: int,
-               seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000):
+               seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000,
+               batch_steps: int | None = None):
     """Builds an empty buffer.
 
     Args:
@@ -26,14 +27,29 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
       seed: of the sampling.
       capacity: environment steps kept, rounded down to whole episodes of H steps; older
         episodes are overwritten.
+      batch_steps: environment steps of a batch at most, so that an update costs the same at
+        every horizon; None for no limit.
     """
+    if batch_steps is not None:
+      require_at_least(length - 1, **{'EpisodeReplayBuffer.batch_steps': batch_steps})
     require_at_least(length - 1, **{'EpisodeReplayBuffer.capacity': capacity})
     episode_spec = tensor_spec.add_outer_dim(data_spec, length)
     super().__init__(episode_spec, capacity=capacity // (length - 1))
     self._length = length
+    self._batch_steps = batch_steps
     self._table = table.Table(episode_spec, self.capacity)
     self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name='added')
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
+
+  def batch_size(self, most: int) -> int:
+    """Returns how many episodes a batch holds: at most `most`, within `batch_steps`.
+
+    Four or more are a multiple of four, which cores and replicas can share.
+    """
+    if self._batch_steps is None:
+      return most
+    fitting = min(most, self._batch_steps // (self._length - 1))
+    return fitting if fitting in (most, 1, 2, 3) else fitting - fitting % 4
 
   def _num_frames(self):
     return self._num_episodes() * self._length

@@ -31,6 +31,10 @@ class TransitionReplayBuffer(TFUniformReplayBuffer):
     del seed
     super().__init__(data_spec, batch_size=1, max_length=capacity // (length - 1) * length)
 
+  def batch_size(self, most: int) -> int:
+    """Returns how many items a batch holds: as many as are asked for."""
+    return most
+
   def _add_batch(self, items):
     """Adds an episode, a Trajectory [1, length, ...]."""
     add, steps = super()._add_batch, episode_steps.lengths(items)[0]

@@ -5,20 +5,22 @@ from collections.abc import Callable
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
-from tf_agents.replay_buffers.replay_buffer import ReplayBuffer
 
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.errors import require_at_least
+from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
+from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
 from asm_tf.systems.system import System
 
+Replay = EpisodeReplayBuffer | TransitionReplayBuffer
 # Environment steps' worth of updates between two returns to Python: about a second.
 _CHUNK = 2000
 # As many dropped episodes in a row are no accident.
@@ -42,7 +44,7 @@ class Trainer(tf.Module):
                make_agent: Callable[[AgentSetup], tf_agent.TFAgent], seed: int,
                execution: Execution | None = None, warmup_steps: int = 1500, model_period: int = 2,
                batch_size: int = 64,
-               make_replay: Callable[..., ReplayBuffer] = EpisodeReplayBuffer):
+               make_replay: Callable[..., Replay] = EpisodeReplayBuffer):
     """Builds everything that a run checkpoints.
 
     Args:
@@ -55,7 +57,8 @@ class Trainer(tf.Module):
         episode in which they are reached is finished.
       model_period: environment steps per `train` call of the agent, exact on average (the
         paper's replay ratio 2).
-      batch_size: replay items per `train` call: trajectories or transitions.
+      batch_size: replay items per `train` call, trajectories or transitions; fewer where
+        `EpisodeReplayBuffer.batch_steps` says so.
       make_replay: class of replay buffer, filled with whole episodes.
     """
     super().__init__(name='trainer')
@@ -63,21 +66,22 @@ class Trainer(tf.Module):
     sizes = {'Trainer.warmup_steps': warmup_steps, 'Trainer.model_period': model_period,
              'Trainer.batch_size': batch_size}
     require_at_least(1, **sizes)
-    execution.require_shardable(**{'Trainer.batch_size': batch_size})
     self.system = system
     self._warmup_steps = warmup_steps
     if system.has_fixed_length:
       self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
-    self._batch_size = batch_size
     self._chunk = max(1, _CHUNK // system.horizon)
 
     self.env = make_environment(system, seed=(seed, 3))
     self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
+    noise = ColoredNoise(self._warmup_generator, system.horizon, system.action_size)
     specs = self.env.time_step_spec(), self.env.action_spec()
     self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
     self.replay = make_replay(spec, rows, seed=(seed, 5))
+    self._batch_size = self.replay.batch_size(batch_size)
+    execution.require_shardable(**{'Trainer.batch_size': self._batch_size})
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
@@ -86,7 +90,7 @@ class Trainer(tf.Module):
     accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
     accumulator = accumulate(spec, 1, rows, [self._take])
     driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
-    warmup_policy = UniformPolicy(*specs, self._warmup_generator)
+    warmup_policy = UniformPolicy(*specs, noise)
     warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
     # None of this needs AutoGraph, whose conversion of TF-Agents' code takes seconds.
     self.collect, self._train = map(

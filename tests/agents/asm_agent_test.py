@@ -26,10 +26,10 @@ from asm_tf.models.reward_model import RewardModel
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
-from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.systems.myriad.invasive_plant import InvasivePlant
 from asm_tf.systems.rollout import simulate
+from tests.support.uniform_policy import uniform_policy
 
 H, B = 4, 8
 
@@ -86,7 +86,7 @@ def build(seed=0, make_model=drift, learn_reward=False, model_period=2, policy_p
   reward_learner = RewardLearner(reward, setup, learning_rate=1e-2) if learn_reward else None
   comparison = GradientComparison(policy_learner, world, setup, comparison_period)
   agent = AsmAgent(setup, world, model_learner, policy_learner, reward_learner,
-                   comparison if comparison_period else None, policy_period)
+                   comparison if comparison_period else None, policy_period=policy_period)
   parts = {'model': (model, model_learner._optimizer),
            'actor': (agent.policy, policy_learner._optimizer)}
   if learn_reward:
@@ -102,8 +102,7 @@ def collect(env, policy):
 
 
 def random_experience(env):
-  generator = tf.random.Generator.from_seed(0, alg='philox')
-  return collect(env, UniformPolicy(env.time_step_spec(), env.action_spec(), generator))
+  return collect(env, uniform_policy(env, H))
 
 
 def weights(part):
@@ -272,15 +271,16 @@ def test_sampled_actions_follow_the_distribution():
   env, agent, _ = build()
   samples = 5000
   time_step = time_steps(env, samples)
-  actions = agent.collect_policy.action(time_step).action.numpy()
-  distribution = agent.collect_policy.distribution(time_step).action
+  fresh = agent.collect_policy.get_initial_state(samples)
+  actions = agent.collect_policy.action(time_step, fresh).action.numpy()
+  distribution = agent.collect_policy.distribution(time_step, fresh).action
   expected = distribution.sample(seed=1).numpy()
   for i in range(env.system.action_size):
     assert scipy.stats.ks_2samp(actions[:, i], expected[:, i]).pvalue > 1e-3
   surprise, other = (-distribution.log_prob(x).numpy() for x in (actions, expected))
   error = np.std(other) * np.sqrt(2 / samples)
   np.testing.assert_allclose(np.mean(surprise), np.mean(other), atol=5 * error)
-  again = agent.collect_policy.action(time_step).action.numpy()
+  again = agent.collect_policy.action(time_step, fresh).action.numpy()
   assert not np.any(again == actions)
 
 

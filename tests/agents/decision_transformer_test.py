@@ -19,6 +19,7 @@ from asm_tf.errors import UserError
 from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
+from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.saved_policy import SavedPolicy
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
@@ -70,11 +71,38 @@ def test_the_likelihood_is_that_of_a_squashed_gaussian():
   assert np.all(np.isfinite(log_likelihood(tf.ones_like(actions), mean, log_std)))
 
 
+def returns_to_go(target, scale, **arguments):
+  """Of a random policy that gets 1 at every step."""
+  returns = ReturnsToGo(target, scale, H, **arguments)
+  returns.observe_random(tf.ones([3, H]))
+  return returns
+
+
+def test_returns_to_go_count_from_what_the_random_policy_still_gets():
+  t, to_go = tf.constant([[0, 3, H - 1]]), tf.constant([[10.0, 10.0, 1.0]])
+  np.testing.assert_allclose(
+      returns_to_go(5.0, 2.0).normalize(to_go, t), [[(10 - H) / 2, (10 - (H - 3)) / 2, 0]])
+  np.testing.assert_allclose(
+      returns_to_go(5.0, 2.0, centered=False).normalize(to_go, t), to_go / 2)
+
+
+def test_only_episodes_before_the_first_update_count_as_random():
+  trained = trainer()
+  while trained.updates == 0:
+    trained.iterate()
+  episodes, moments = trained.replay.gather_all(), trained.agent._returns._moments
+  to_go = tf.cumsum(episodes.reward[:, :-1], 1, reverse=True)  # the last came before the update
+  np.testing.assert_allclose(moments.mean, tf.reduce_mean(to_go, 0), rtol=1e-5)
+  before = moments.mean.numpy()
+  trained.agent.observe(episodes)
+  np.testing.assert_array_equal(moments.mean, before)
+
+
 def test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come():
   model, system = small(), CancerTreatment(H)
   env = SystemEnvironment(system)
   policy = ReturnConditionedPolicy(env.time_step_spec(), env.action_spec(), model,
-                                   tf.Variable(5.0), tf.Variable(2.0))
+                                   returns_to_go(5.0, 2.0))
   accumulator = EpisodeAccumulator(policy.trajectory_spec, 1, H + 1, [])
   driver = DynamicEpisodeDriver(env, policy, [accumulator], num_episodes=1)
   for _ in range(2):  # the second episode knows nothing of the first
@@ -82,9 +110,10 @@ def test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come():
     episode = accumulator.latest()
     states, actions = episode.observation[..., :-1], episode.action
     to_go = 5.0 - tf.cumsum(episode.reward, 1, exclusive=True)
+    left = tf.range(H, -1, -1.0)  # of the random policy
     for t in range(H):
       window = slice(max(0, t + 1 - K), t + 1)
-      mean, _ = model(to_go[:, window] / 2, states[:, window], actions[:, window],
+      mean, _ = model((to_go - left)[:, window] / 2, states[:, window], actions[:, window],
                       tf.range(window.start, window.stop)[None])
       np.testing.assert_allclose(actions[:, t], tf.tanh(mean[:, -1]), rtol=1e-4, atol=1e-5)
 
@@ -102,7 +131,7 @@ def trainer(system=None, **arguments):
 def test_the_return_to_reach_is_a_score(target_score):
   agent = trainer(target_score=target_score).agent
   reference = scores.reference('CancerTreatment', 20)
-  target = float(agent._target_return)
+  target = float(agent._returns.target)
   np.testing.assert_allclose(scores.normalised_score(target, reference), target_score, rtol=1e-5)
 
 

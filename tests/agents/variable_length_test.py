@@ -21,6 +21,7 @@ from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.reward_model import RewardModel
+from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay import episode_steps
@@ -34,6 +35,7 @@ from asm_tf.training.trainer import Trainer
 from asm_tf.training.training_loop import TrainingLoop
 from asm_tf.training.workers import Workers
 from tests.support import gymnasium_environments
+from tests.support.uniform_policy import uniform_policy
 
 CORRIDOR = 'asm_tf_test/Corridor-v0'
 H = gymnasium_environments.LIMIT
@@ -60,8 +62,7 @@ def corridor(horizon=H, environment=CORRIDOR, **kwargs):
 def collect(copies, count=1):
   """The rows that a driver emitted, and the batches that the accumulator handed on."""
   env = GymnasiumEnvironment(corridor(), copies, seed=5)
-  policy = UniformPolicy(env.time_step_spec(), env.action_spec(),
-                         tf.random.Generator.from_seed(0, alg='philox'))
+  policy = uniform_policy(env, H)
   rows, batches = [], []
   accumulator = PaddedEpisodeAccumulator(policy.trajectory_spec, copies, H + 1, [batches.append])
   observers = [lambda row: rows.append(tf.nest.map_structure(tf.identity, row)), accumulator]
@@ -355,8 +356,8 @@ class Constant(UniformPolicy):
   """Takes one action for ever; left of a threshold, one that moves by -0.03."""
 
   def __init__(self, time_step_spec, action_spec, value, threshold=-np.inf):
-    super().__init__(time_step_spec, action_spec,
-                     tf.random.Generator.from_seed(0, alg='philox'))
+    super().__init__(time_step_spec, action_spec, ColoredNoise(
+        tf.random.Generator.from_seed(0, alg='philox'), H, action_spec.shape[0]))
     self._value, self._threshold = value, threshold
 
   def _action(self, time_step, policy_state, seed):

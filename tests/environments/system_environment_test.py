@@ -10,11 +10,11 @@ from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import time_step as ts
 
 from asm_tf.environments.system_environment import SystemEnvironment
-from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.systems.myriad.invasive_plant import InvasivePlant
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.systems.rollout import simulate
+from tests.support.uniform_policy import uniform_policy
 
 H, B = 4, 3
 every_system = pytest.mark.parametrize('system_class', SYSTEMS.values(), ids=list(SYSTEMS))
@@ -164,8 +164,7 @@ def test_the_validation_finds_a_wrong_observation():
 def test_tf_agents_driver_and_metric_see_the_return(batch_size):
   system = InvasivePlant(H)
   env = SystemEnvironment(system, batch_size)
-  policy = UniformPolicy(env.time_step_spec(), env.action_spec(),
-                         tf.random.Generator.from_seed(0, alg='philox'))
+  policy = uniform_policy(env, H)
   metric, rows = tf_metrics.AverageReturnMetric(batch_size=batch_size), []
   observers = [metric, lambda row: rows.append(tf.nest.map_structure(tf.identity, row))]
   DynamicEpisodeDriver(env, policy, observers, num_episodes=3 * batch_size).run()

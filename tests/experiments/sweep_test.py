@@ -98,15 +98,30 @@ def test_a_run_with_many_bindings_has_a_folder_of_its_own(tmp_path):
     folder.with_name(f'{folder.name}.log').write_text('')
 
 
+def test_rows_count_without_their_runs(tmp_path):
+  cell, = training_cells(**GRID)
+  assert not training_runs.is_covered(training_runs.finished_rows(tmp_path), cell)
+  for last, finished in ((59, False), (60, True), (61, True)):
+    kept = cell | {'env_steps': [0, last], 'return': [0.0, 1.0]}
+    (tmp_path / 'results.jsonl').write_text(json.dumps(kept) + '\n')
+    rows = training_runs.finished_rows(tmp_path)
+    assert training_runs.is_covered(rows, cell) == finished
+  assert run_sweep(tmp_path, [cell]) == [kept]
+  assert json.loads((tmp_path / 'results.jsonl').read_text()) == kept
+
+
 def test_a_run_whose_summary_is_damaged_is_not_finished(tmp_path):
   cell, = training_cells(**GRID)
-  summary = training_runs.folder_of(tmp_path, cell) / 'summary.json'
-  assert not training_runs.is_finished(tmp_path, cell)
-  summary.parent.mkdir()
-  for text, finished in (('{"env_steps": 59}', False), ('{"env_', False),
-                         ('{"env_steps": 60}', True)):
-    summary.write_text(text)
-    assert training_runs.is_finished(tmp_path, cell) == finished
+  summary = tmp_path / 'runs' / training_runs.folder_of('', cell).name / 'summary.json'
+  summary.parent.mkdir(parents=True)
+  summary.write_text('{"env_')
+  assert training_runs.finished_rows(tmp_path) == {}
+
+
+def test_a_line_that_is_no_row_is_one_line(tmp_path):
+  (tmp_path / 'results.jsonl').write_text('{"model": 3}\n')
+  with pytest.raises(UserError, match='holds a line that is no row of a run'):
+    training_runs.finished_rows(tmp_path)
 
 
 # Sweeps: real runs, of a baseline that has nothing to compile.
@@ -175,11 +190,12 @@ def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept
   rows = run_sweep(folder, cells)
   assert {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')} == before
   longer = cells[0] | {'num_env_steps': 100}
-  assert not training_runs.is_finished(folder / 'runs', longer)
+  assert not training_runs.is_covered(training_runs.finished_rows(folder), longer)
   extended, = run_sweep(folder, [longer])
   assert extended['env_steps'][-1] == 100
   assert extended['return'][:2] == rows[0]['return']
-  assert training_runs.row_of_cell(folder / 'runs', cells[0])['env_steps'] == [0, 60]
+  rows = training_runs.finished_rows(folder)
+  assert training_runs.row_of_cell(rows, cells[0])['env_steps'] == [0, 60]
 
 
 def test_a_report_is_the_same_twice(swept, tmp_path, capsys):

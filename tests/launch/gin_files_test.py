@@ -36,7 +36,8 @@ LEARNED_REWARD = 'gin/agents/learned_reward.gin'
 SYSTEMS = {'credit_assignment': 'ToyCreditAssignment', 'one_bounce': 'OneBounce',
            'double_pendulum': 'DoublePendulum'}
 MODELS = {'attention': SelfAttention, 'history_lstm': HistoryModel, 'lstm': LSTM,
-          'history_transformer': HistoryModel, 'markov': Markov, 'rnn': RNN,
+          'history_transformer': HistoryModel, 'markov': Markov, 'markov_unscaled': Markov,
+          'rnn': RNN,
           'simulator': TrueDynamics, 'ssm': StateSpace, 'transformer': Transformer}
 BASELINES = {'simulator_actions': AsmAgent, 'sac': SoftActorCritic, 'sac_tuned': SoftActorCritic,
              'odt': DecisionTransformerAgent,
@@ -98,14 +99,35 @@ def test_configures_what_its_name_promises(file):
     assert f'gin/models/{model}.gin' in found
 
 
+@every_file
+def test_the_papers_files_leave_the_recipe_out(file):
+  command_line.parse_gin([file], ['HORIZON=4'])
+  recipe = {'ColoredNoise.exponent': (0.0, 1.0)}
+  if 'make_asm_agent' in str(gin.query_parameter('train.make_agent')):
+    recipe |= {
+        'EpisodeReplayBuffer.batch_steps': (None, 4096), 'Normalizer.margin': (None, 1.0),
+        'ModelLearner.loss_weighting': ('uniform', 'inverse_time')}
+  is_ours = not file.startswith('gin/paper/')
+  for binding, values in recipe.items():
+    assert gin.query_parameter(binding) == values[is_ours], binding
+  if not is_ours:
+    assert gin.query_parameter('ModelValidation.scale_updates') is False
+    assert gin.query_parameter('LSTM.chrono_initialization') is False
+    assert gin.query_parameter('Markov.scale_differences') is False
+
+
+@pytest.mark.parametrize('model', ['markov', 'markov_unscaled'])
+def test_the_one_step_model_is_there_in_both_units(model, tmp_path, monkeypatch):
+  trainer = build([f'gin/myriad_{model}.gin'], tmp_path / 'run', monkeypatch)
+  assert trainer.agent.world.model._scale_differences == (model == 'markov')
+
+
 @pytest.mark.parametrize('system', SYSTEMS)
 @pytest.mark.parametrize('model', ['lstm', 'markov', 'history_lstm'])
 def test_a_second_file_chooses_the_model_of_a_system(system, model, tmp_path, monkeypatch):
   trainer = build([f'gin/{system}.gin', f'gin/models/{model}.gin'], tmp_path / 'run', monkeypatch)
   assert trainer.system.name == SYSTEMS[system]
   assert type(trainer.agent.world.model) is MODELS[model]
-  weights_steps_alike = trainer.agent.model_learner._loss_weighting == 'uniform'
-  assert weights_steps_alike == (system != 'credit_assignment')
 
 
 @pytest.mark.parametrize('model', MODELS)
@@ -166,7 +188,8 @@ def test_the_learned_reward_is_a_second_file(tmp_path, monkeypatch):
 
 
 def test_myriad_has_every_model():
-  for folder, models in (('gin', set(MODELS)), ('gin/paper', set(MODELS) - {'simulator'})):
+  ours_alone = {'simulator', 'markov_unscaled'}
+  for folder, models in (('gin', set(MODELS)), ('gin/paper', set(MODELS) - ours_alone)):
     assert {f'{folder}/myriad_{model}.gin' for model in models} <= set(FILES)
 
 

@@ -226,7 +226,7 @@ def test_state_space_starts_with_memories_from_a_step_to_some_horizons():
 
 
 def test_markov_adds_a_relu_network_to_the_state():
-  model = build(Markov, (4, 5))
+  model = build(Markov, (4, 5), scale_differences=False)
 
   def equation_1(state, actions):
     states = []

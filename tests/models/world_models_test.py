@@ -138,6 +138,23 @@ def test_markov_adds_a_difference_to_the_state():
       model(states[:, 0], actions), tf.repeat(states[:, :1], T, 1), rtol=1e-12)
 
 
+@pytest.mark.parametrize('scale_differences', [True, False])
+def test_markovs_difference_counts_in_its_own_spread_or_in_the_states(scale_differences):
+  tf.keras.utils.set_random_seed(0)
+  seen = np.cumsum(np.random.default_rng(0).normal(MEAN, STD, (2, 50, N)), 1)
+  normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
+  normalizer.update(tf.constant(seen))
+  model = Markov(normalizer, N, M, scale_differences=scale_differences, **F64)
+  difference = model.get_layer('difference')
+  difference.kernel.assign(tf.zeros_like(difference.kernel))
+  difference.bias.assign(tf.ones_like(difference.bias))
+  states, actions = trajectories()
+  unit = np.diff(seen, axis=1).reshape(-1, N).std(0) if scale_differences else (
+      seen.reshape(-1, N).std(0))
+  np.testing.assert_allclose(model.predict_teacher_forced(states, actions) - states[:, :-1],
+                             np.broadcast_to(unit, [B, T, N]), rtol=1e-9)
+
+
 @pytest.mark.parametrize(('make', 'memory'), [
     (lambda: build(Markov, hidden_sizes=(4,)), False),
     (lambda: history(lstm), True), (lambda: history(transformer), True)],

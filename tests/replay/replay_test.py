@@ -9,11 +9,12 @@ from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 from tf_agents.drivers.dynamic_step_driver import DynamicStepDriver
 
 from asm_tf.environments.system_environment import SystemEnvironment
-from asm_tf.policies.tf_policies import UniformPolicy
+from asm_tf.errors import UserError
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.systems.myriad.invasive_plant import InvasivePlant
 from asm_tf.systems.rollout import simulate
+from tests.support.uniform_policy import uniform_policy
 
 LENGTH, CAPACITY = 3, 5  # rows an episode, episodes kept
 Row = collections.namedtuple('Row', 'number state')
@@ -145,8 +146,7 @@ H, B = 4, 2
 def collect(driver_class, **arguments):
   """What the driver emits and what the accumulator hands on, both in order."""
   env = SystemEnvironment(InvasivePlant(H), B)
-  policy = UniformPolicy(env.time_step_spec(), env.action_spec(),
-                         tf.random.Generator.from_seed(0, alg='philox'))
+  policy = uniform_policy(env, H)
   rows, batches = [], []
   accumulator = EpisodeAccumulator(policy.trajectory_spec, B, H + 1, [batches.append])
   observers = [lambda row: rows.append(tf.nest.map_structure(tf.identity, row)), accumulator]
@@ -199,8 +199,7 @@ def test_the_accumulator_drops_an_episode_cut_short_by_a_reset():
 
 def test_the_accumulator_fills_the_replay_in_a_graph():
   env = SystemEnvironment(InvasivePlant(H), B)
-  policy = UniformPolicy(env.time_step_spec(), env.action_spec(),
-                         tf.random.Generator.from_seed(0, alg='philox'))
+  policy = uniform_policy(env, H)
   replay = EpisodeReplayBuffer(policy.trajectory_spec, H + 1, capacity=100)
   accumulator = EpisodeAccumulator(policy.trajectory_spec, B, H + 1, [replay.add_batch])
   driver = DynamicEpisodeDriver(env, policy, [accumulator], num_episodes=B)
@@ -212,3 +211,17 @@ def test_the_accumulator_fills_the_replay_in_a_graph():
   assert_same(tf.nest.map_structure(lambda x: x[B:], items), accumulator.latest())
   states, _ = simulate(InvasivePlant(H), items.action[:, :-1])
   np.testing.assert_allclose(items.observation[..., :-1], states, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(('horizon', 'most', 'expected'), [
+    (20, 64, 64), (50, 64, 64), (100, 64, 40), (200, 64, 20), (500, 64, 8), (1000, 64, 4),
+    (2000, 64, 2), (4096, 64, 1), (100, 7, 7)])
+def test_a_batch_holds_as_many_episodes_as_its_steps_allow(horizon, most, expected):
+  replay = EpisodeReplayBuffer(tf.TensorSpec([]), horizon + 1, batch_steps=4096)
+  assert replay.batch_size(most) == expected
+  assert EpisodeReplayBuffer(tf.TensorSpec([]), horizon + 1).batch_size(most) == most
+
+
+def test_a_batch_of_less_than_an_episode_is_one_line():
+  with pytest.raises(UserError, match='EpisodeReplayBuffer.batch_steps is 99: .* at least 100'):
+    EpisodeReplayBuffer(tf.TensorSpec([]), 101, batch_steps=99)
