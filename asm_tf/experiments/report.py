@@ -26,8 +26,9 @@ def read_runs(folder: str | pathlib.Path) -> list[dict]:
   """
   folder = pathlib.Path(folder)
   found = {f'runs/{name}': row for name, row in finished_rows(folder).items()}
-  found |= {path.parent.relative_to(folder).as_posix(): read_run(path.parent)
-            for path in folder.rglob('run.json')}
+  runs = {path.parent.relative_to(folder).as_posix(): path.parent
+          for path in folder.rglob('run.json')}
+  found |= {name: read_run(run) for name, run in runs.items() if name not in found}
   if not found:
     raise UserError(f'{folder} holds no run: give a folder of runs of launch.main, or one above '
                     'it.')

@@ -100,7 +100,7 @@ def open_loop_policy_gradient(model: SequenceModel, reward: Reward, actor: Actor
   with tf.GradientTape() as model_tape:
     model_tape.watch(actions)
     predicted = model.call_with_residuals(initial_state, actions, residuals)
-    returns = _returns(reward, _visited(initial_state, predicted), actions)
+    returns = returns_of(reward, initial_state, predicted, actions)
     objective = tf.reduce_mean(returns) / return_scale
   action_gradient = model_tape.gradient(objective, actions)  # [B, H, m]
   if action_gradient is None:
