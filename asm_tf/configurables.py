@@ -21,6 +21,7 @@ from asm_tf.agents.model_learner import ModelLearner
 from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
+from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_agent import EntropyConstant, SoftActorCritic, make_sac_agent
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.agents.sequence_search_agent import SequenceSearchAgent, make_sequence_search_agent
@@ -110,7 +111,8 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     DecisionTransformerAgent: ('setup', 'model', 'returns'),
     ReturnsToGo: ('target', 'scale', 'horizon'),
     SequenceSearchAgent: ('setup',),
-    SoftActorCritic: ('setup', 'networks', 'entropy_constant'),
+    SoftActorCritic: ('setup', 'networks', 'entropy_constant', 'rewards'),
+    RewardUnits: ('setup', 'enabled'),
     SacNetworks: ('setup',),
     EntropyConstant: (),
 }

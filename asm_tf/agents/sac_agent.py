@@ -1,8 +1,8 @@
 """TF-Agents' soft actor-critic, with the schedule of the paper's Table 2.
 
 Networks, losses and targets are TF-Agents' own. What is added: the networks see states and
-time as the world models do, rewards come in units of the return's spread, the policy may
-be updated less often than the critic, and the entropy constant may stay fixed.
+time as the world models do, rewards are centred and come in units of the return's spread,
+the policy may be updated less often than the critic, and the entropy constant may stay fixed.
 """
 
 import dataclasses
@@ -18,9 +18,9 @@ from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import replica_shard
+from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.errors import UserError, require_at_least, require_positive
-from asm_tf.models.running_moments import RunningMoments
 from asm_tf.replay import episode_steps
 
 
@@ -47,17 +47,17 @@ class SoftActorCritic(sac_agent.SacAgent):
   """One `train` call updates the critic; every so many, policy and entropy constant too."""
 
   def __init__(self, setup: AgentSetup, networks: SacNetworks, entropy_constant: EntropyConstant,
-               critic_learning_rate: float = 3e-4, actor_learning_rate: float = 3e-4,
-               policy_period: int = 1, discount: float = 0.99,
+               rewards: RewardUnits, critic_learning_rate: float = 3e-4,
+               actor_learning_rate: float = 3e-4, policy_period: int = 1, discount: float = 0.99,
                target_update_tau: float = 0.005):
     """Builds the agent; the defaults are TF-Agents' customary ones.
 
     Args:
       setup: what it is built for. TF-Agents draws from TensorFlow's own seed, not from
         `setup.seed`.
-      networks: critic and actor. Where their normaliser is enabled, rewards count in units of
-        the running standard deviation of the return; else as they are, as in the paper.
+      networks: critic and actor.
       entropy_constant: alpha.
+      rewards: the units in which the critic counts rewards.
       critic_learning_rate: of Adam.
       actor_learning_rate: of Adam.
       policy_period: environment steps per policy update, a multiple of `setup.model_period`,
@@ -71,15 +71,12 @@ class SoftActorCritic(sac_agent.SacAgent):
     with setup.execution.creating_variables():
       optimizers = [tf.keras.optimizers.legacy.Adam(rate) for rate in (
           critic_learning_rate, actor_learning_rate, entropy_constant.learning_rate)]
-      # Read at every loss, so that a variable scales rewards as TF-Agents' constant would.
-      reward_scale = tf.Variable(1.0, trainable=False, name='reward_scale')
       super().__init__(
           setup.time_step_spec, setup.action_spec, critic_network=networks.critic,
           actor_network=networks.actor, critic_optimizer=optimizers[0],
           actor_optimizer=optimizers[1], alpha_optimizer=optimizers[2],
           target_update_tau=target_update_tau, td_errors_loss_fn=tf.math.squared_difference,
-          gamma=discount, reward_scale_factor=reward_scale,
-          initial_log_alpha=math.log(entropy_constant.initial),
+          gamma=discount, initial_log_alpha=math.log(entropy_constant.initial),
           train_step_counter=tf.Variable(
               0, dtype=tf.int64, trainable=False, name='train_step',
               aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))
@@ -89,12 +86,11 @@ class SoftActorCritic(sac_agent.SacAgent):
           self._actor_network.trainable_variables, [self._log_alpha]), strict=True):
         optimizer._create_all_weights(variables)
     self._strategy = setup.execution.strategy
-    self._reward_scale = reward_scale
+    self._rewards = rewards
     self._normalizer = networks.normalizer
     self._policy_updates_every = every
     self._policy_is_due = True
     self._learn_entropy_constant = entropy_constant.learned
-    self._return_moments = RunningMoments(1) if networks.normalizer.enabled else None
     self._metrics = {name: tf.Variable(float('nan'), trainable=False, name=name)
                      for name in ('critic_loss', 'actor_loss', 'alpha_loss', 'entropy_constant')}
 
@@ -107,9 +103,7 @@ class SoftActorCritic(sac_agent.SacAgent):
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running statistics."""
     self._normalizer.update(
         episodes.observation[..., :-1], episode_steps.states_visited(episodes))
-    if self._return_moments is not None:
-      self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
-      self._reward_scale.assign(1 / self._return_moments.std[0])
+    self._rewards.observe(episodes)
 
   def metrics(self) -> dict[str, tf.Variable]:
     """{name: scalar} of the last update; NaN before the first."""
@@ -118,6 +112,7 @@ class SoftActorCritic(sac_agent.SacAgent):
   def _train(self, experience, weights):
     if weights is not None:
       raise NotImplementedError('weights of transitions have no meaning for this agent.')
+    experience = experience._replace(reward=self._rewards.normalize(experience.reward))
     every = self._policy_updates_every
     if every == 1:
       losses = self._update(experience, policy_is_due=True)
@@ -166,6 +161,7 @@ def _critic_updates_per_policy_update(model_period, policy_period):
 def make_sac_agent(
     setup: AgentSetup, networks: Callable[..., SacNetworks] = SacNetworks,
     entropy_constant: Callable[..., EntropyConstant] = EntropyConstant,
+    rewards: Callable[..., RewardUnits] = RewardUnits,
     agent: Callable[..., SoftActorCritic] = SoftActorCritic) -> SoftActorCritic:
   """Builds the agent, with networks of the system's sizes.
 
@@ -173,6 +169,9 @@ def make_sac_agent(
     setup: what the agent is built for.
     networks: class of the networks.
     entropy_constant: class of the entropy constant.
+    rewards: class of the units of rewards.
     agent: class of the agent.
   """
-  return agent(setup, networks(setup), entropy_constant())
+  built = networks(setup)
+  return agent(setup, built, entropy_constant(),
+               rewards(setup, enabled=built.normalizer.enabled))

@@ -10,6 +10,7 @@ from tf_agents.agents.sac import sac_agent, tanh_normal_projection_network
 from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 
 from asm_tf.agents import sac_networks
+from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_agent import EntropyConstant, SoftActorCritic, make_sac_agent
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.errors import UserError
@@ -21,12 +22,14 @@ from asm_tf.training.trainer import Trainer
 H, SIZES = 5, (8, 8)
 
 
-def trainer(seed=0, model_period=1, entropy_constant=EntropyConstant, **settings):
+def trainer(seed=0, model_period=1, entropy_constant=EntropyConstant, rewards=RewardUnits,
+            **settings):
   tf.keras.utils.set_random_seed(seed)
   make_agent = functools.partial(
       make_sac_agent, networks=functools.partial(
           SacNetworks, critic_hidden_sizes=SIZES, actor_hidden_sizes=SIZES),
-      entropy_constant=entropy_constant, agent=functools.partial(SoftActorCritic, **settings))
+      entropy_constant=entropy_constant, rewards=rewards,
+      agent=functools.partial(SoftActorCritic, **settings))
   return Trainer(Bioreactor(H), make_agent, seed, warmup_steps=20, model_period=model_period,
                  batch_size=16, make_replay=TransitionReplayBuffer)
 
@@ -51,7 +54,7 @@ def theirs(trained, normalizer):
               tanh_normal_projection_network.TanhNormalProjectionNetwork)),
       actor_optimizer=adam(3e-4), critic_optimizer=adam(3e-4), alpha_optimizer=adam(3e-4),
       target_update_tau=0.005, td_errors_loss_fn=tf.math.squared_difference, gamma=0.99,
-      reward_scale_factor=float(trained.agent._reward_scale))
+)
 
 
 def networks(agent):
@@ -72,8 +75,10 @@ def test_an_update_is_tf_agents_own():
   for mine, other in zip(networks(ours), networks(reference), strict=True):
     for variable, value in zip(weights(other), weights(mine), strict=True):
       variable.assign(value)
-  featured = batch._replace(observation=normalizer.join(
-      normalizer.normalize(batch.observation[..., :-1]), t=batch.observation[..., -1]))
+  featured = batch._replace(
+      observation=normalizer.join(
+          normalizer.normalize(batch.observation[..., :-1]), t=batch.observation[..., -1]),
+      reward=ours._rewards.normalize(batch.reward))
   infos = []
   for agent, data in ((ours, batch), (reference, featured)):
     tf.random.set_seed(3)  # both draw the same actions
@@ -112,25 +117,26 @@ def test_a_fixed_entropy_constant_stays():
   np.testing.assert_allclose(trained.metrics()['entropy_constant'], 0.01, rtol=1e-5)
 
 
-@pytest.mark.parametrize('normalize', [True, False])
-def test_the_critic_is_given_scaled_rewards_and_a_discount(normalize, monkeypatch):
+@pytest.mark.parametrize(('normalize', 'centered'), [(True, True), (True, False), (False, True)])
+def test_the_critic_is_given_rewards_in_units_and_a_discount(normalize, centered, monkeypatch):
   monkeypatch.setattr(
       sac_networks, 'Normalizer', functools.partial(Normalizer, enabled=normalize))
-  trained = trainer(discount=0.9)
+  trained = trainer(discount=0.9, rewards=functools.partial(RewardUnits, centered=centered))
   batch, seen = experience(trained), {}
   agent = trained.agent
-  returns = [float(tf.reduce_sum(episode)) for episode in tf.split(
-      trained.replay.gather_all().reward[0], 4)]
+  rewards = np.reshape(trained.replay.gather_all().reward[0], [4, -1])[:, :H]
   inner = agent.critic_loss
 
-  def spy(*arguments, **named):
-    seen.update(named)
-    return inner(*arguments, **named)
+  def spy(time_steps, actions, next_time_steps, **named):
+    seen.update(named, reward=next_time_steps.reward)
+    return inner(time_steps, actions, next_time_steps, **named)
 
   agent.critic_loss = spy
   agent.train(batch)
-  scale = 1 / np.std(returns) if normalize else 1.0
-  np.testing.assert_allclose(seen['reward_scale_factor'], scale, rtol=1e-2)
+  expected = batch.reward[:, 0]
+  if normalize:
+    expected = (expected - centered * rewards.mean()) / rewards.sum(1).std()
+  np.testing.assert_allclose(seen['reward'], expected, rtol=1e-2, atol=1e-4)
   assert seen['gamma'] == 0.9
 
 

@@ -1,0 +1,34 @@
+"""What a critic sees of rewards."""
+
+import types
+
+import numpy as np
+import tensorflow as tf
+
+from asm_tf.agents.execution import Execution
+from asm_tf.agents.reward_units import RewardUnits
+
+REWARDS = np.array([[50.0, 52.0, 54.0], [50.0, 51.0, 52.0]], np.float32)
+
+
+def units(has_fixed_length=True, **settings):
+  setup = types.SimpleNamespace(
+      execution=Execution(), system=types.SimpleNamespace(has_fixed_length=has_fixed_length))
+  units = RewardUnits(setup, **settings)
+  rewards = np.concatenate([REWARDS, np.zeros([2, 1], np.float32)], 1)  # of the boundary: none
+  units.observe(types.SimpleNamespace(reward=tf.constant(rewards)))
+  return units
+
+
+def test_rewards_are_centred_on_their_mean_in_units_of_the_returns_spread():
+  np.testing.assert_allclose(
+      units().normalize(REWARDS), (REWARDS - REWARDS.mean()) / REWARDS.sum(1).std(), rtol=1e-5)
+
+
+def test_where_episodes_may_end_early_no_constant_is_subtracted():
+  np.testing.assert_allclose(
+      units(has_fixed_length=False).normalize(REWARDS), REWARDS / REWARDS.sum(1).std(), rtol=1e-5)
+
+
+def test_off_they_are_left_as_they_are():
+  assert units(enabled=False).normalize(REWARDS) is REWARDS
