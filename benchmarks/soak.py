@@ -27,9 +27,9 @@ from launch import command_line
 
 FAULTS = ('kill', 'quota', 'truncate', 'nan', 'peers')
 _KILLS_A_CELL = 5
-_SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=500', 'Trainer.warmup_steps=100', 'Trainer.batch_size=8',
-          'Trainer.replay_capacity=10000', 'train.eval_interval=50',
-          'train.checkpoint_interval=100')
+SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=500', 'Trainer.warmup_steps=100', 'Trainer.batch_size=8',
+         'EpisodeReplayBuffer.capacity=10000', 'TrainingLoop.eval_interval=50',
+         'TrainingLoop.checkpoint_interval=100')
 RUNS = {'cancer treatment, lstm': ('gin/myriad_lstm.gin', ()),
         'bioreactor, markov': ('gin/myriad_markov.gin', ('SYSTEM=@Bioreactor',)),
         'HIV treatment, transformer': ('gin/myriad_transformer.gin', ('SYSTEM=@HIVTreatment',))}
@@ -80,7 +80,7 @@ def cells(names, kills, fills, damages, seed):
   return {f'{index}-{cell[0]}': cell for index, cell in enumerate(made)}
 
 
-def soak(out, made, seed=0, bindings=_SMALL):
+def soak(out, made, seed=0, bindings=SMALL):
   """Does what is not done yet; returns a row a cell."""
   path = out / 'rows.jsonl'
   rows = {}

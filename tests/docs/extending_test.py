@@ -86,6 +86,7 @@ def test_the_guides_own_checks_pass(study):
   exec(compile(blocks('python')[2], 'docs/extending.md', 'exec'), {})
 
 
+@pytest.mark.slow
 def test_the_guides_commands_train_resume_and_evaluate(study, tmp_path, monkeypatch, capsys):
   root_dir = str(tmp_path / 'run')
   path, train, resume, evaluation = commands(study, root_dir)

@@ -51,6 +51,7 @@ def test_is_valid_small_and_without_outputs():
   assert 'colab' in notebook.metadata
 
 
+@pytest.mark.slow
 def test_runs_from_top_to_bottom(kernel_environment):
   notebook = read()
   nbclient.NotebookClient(

@@ -136,7 +136,8 @@ def assert_pictures(out, names):
 
 
 @pytest.mark.parametrize(('name', 'column'), [
-    ('gradient_accuracy', 'cosine'), ('one_bounce', 'rms_error'), ('theory', 'log_gradient_norm'),
+    ('one_bounce', 'rms_error'), ('theory', 'log_gradient_norm'),
+    pytest.param('gradient_accuracy', 'cosine', marks=pytest.mark.slow),
     pytest.param('double_pendulum', 'log10_mean_norm', marks=pytest.mark.slow)])
 def test_smoke(name, column, tmp_path, capsys):
   rows, table = smoke(name, tmp_path)
@@ -146,6 +147,7 @@ def test_smoke(name, column, tmp_path, capsys):
   assert_pictures(tmp_path, ['figure'])
 
 
+@pytest.mark.slow
 def test_smoke_of_the_attention(tmp_path):
   rows, table = smoke('attention', tmp_path)
   assert [row['layer'] for row in rows] == [1, 2]

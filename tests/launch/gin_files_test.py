@@ -23,6 +23,7 @@ from asm_tf.models.state_space import StateSpace
 from asm_tf.models.transformer import Transformer
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.training import train as train_module
+from benchmarks import soak
 from launch import command_line
 from launch import main as launch_main
 from tests.support.paths import REPOSITORY
@@ -213,3 +214,9 @@ def test_a_run_of_three_files(tmp_path):
   assert rows[-1]['updates'] == 12
   assert rows[-1]['model_loss'] > 0
   assert rows[-1]['reward_loss'] >= 0
+
+
+def test_the_soak_binds_what_there_is():
+  for file, bindings in soak.RUNS.values():
+    command_line.parse_gin([file], [*soak.SMALL, *bindings])
+    gin.clear_config()

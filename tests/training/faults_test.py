@@ -349,6 +349,7 @@ def test_a_peer_that_is_gone_while_the_variables_are_made_is_one_line(tmp_path, 
   assert not (tmp_path / 'run').exists()
 
 
+@pytest.mark.slow
 def test_a_worker_whose_peer_is_killed_ends_with_one_line(tmp_path):
   folder = tmp_path / 'run'
   workers = faults.start_workers(
