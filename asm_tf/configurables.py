@@ -111,7 +111,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     DecisionTransformerAgent: ('setup', 'model', 'returns'),
     ReturnsToGo: ('target', 'scale', 'horizon'),
     SequenceSearchAgent: ('setup',),
-    SoftActorCritic: ('setup', 'networks', 'entropy_constant', 'rewards'),
+    SoftActorCritic: ('setup', 'networks', 'entropy_constant'),
     RewardUnits: ('setup', 'enabled'),
     SacNetworks: ('setup',),
     EntropyConstant: (),

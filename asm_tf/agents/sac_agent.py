@@ -47,17 +47,17 @@ class SoftActorCritic(sac_agent.SacAgent):
   """One `train` call updates the critic; every so many, policy and entropy constant too."""
 
   def __init__(self, setup: AgentSetup, networks: SacNetworks, entropy_constant: EntropyConstant,
-               rewards: RewardUnits, critic_learning_rate: float = 3e-4,
-               actor_learning_rate: float = 3e-4, policy_period: int = 1, discount: float = 0.99,
+               critic_learning_rate: float = 3e-4, actor_learning_rate: float = 3e-4,
+               policy_period: int = 1, discount: float = 0.99,
                target_update_tau: float = 0.005):
     """Builds the agent; the defaults are TF-Agents' customary ones.
 
     Args:
       setup: what it is built for. TF-Agents draws from TensorFlow's own seed, not from
         `setup.seed`.
-      networks: critic and actor.
+      networks: critic and actor. Where their normaliser is enabled, the critic counts rewards in
+        `RewardUnits`; else as they are, as in the paper.
       entropy_constant: alpha.
-      rewards: the units in which the critic counts rewards.
       critic_learning_rate: of Adam.
       actor_learning_rate: of Adam.
       policy_period: environment steps per policy update, a multiple of `setup.model_period`,
@@ -86,7 +86,7 @@ class SoftActorCritic(sac_agent.SacAgent):
           self._actor_network.trainable_variables, [self._log_alpha]), strict=True):
         optimizer._create_all_weights(variables)
     self._strategy = setup.execution.strategy
-    self._rewards = rewards
+    self._rewards = RewardUnits(setup, networks.normalizer.enabled)
     self._normalizer = networks.normalizer
     self._policy_updates_every = every
     self._policy_is_due = True
@@ -161,7 +161,6 @@ def _critic_updates_per_policy_update(model_period, policy_period):
 def make_sac_agent(
     setup: AgentSetup, networks: Callable[..., SacNetworks] = SacNetworks,
     entropy_constant: Callable[..., EntropyConstant] = EntropyConstant,
-    rewards: Callable[..., RewardUnits] = RewardUnits,
     agent: Callable[..., SoftActorCritic] = SoftActorCritic) -> SoftActorCritic:
   """Builds the agent, with networks of the system's sizes.
 
@@ -169,9 +168,6 @@ def make_sac_agent(
     setup: what the agent is built for.
     networks: class of the networks.
     entropy_constant: class of the entropy constant.
-    rewards: class of the units of rewards.
     agent: class of the agent.
   """
-  built = networks(setup)
-  return agent(setup, built, entropy_constant(),
-               rewards(setup, enabled=built.normalizer.enabled))
+  return agent(setup, networks(setup), entropy_constant())

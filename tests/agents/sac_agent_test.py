@@ -9,6 +9,7 @@ from tf_agents.agents.ddpg.critic_network import CriticNetwork
 from tf_agents.agents.sac import sac_agent, tanh_normal_projection_network
 from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 
+from asm_tf.agents import sac_agent as sac_agent_module
 from asm_tf.agents import sac_networks
 from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_agent import EntropyConstant, SoftActorCritic, make_sac_agent
@@ -22,14 +23,12 @@ from asm_tf.training.trainer import Trainer
 H, SIZES = 5, (8, 8)
 
 
-def trainer(seed=0, model_period=1, entropy_constant=EntropyConstant, rewards=RewardUnits,
-            **settings):
+def trainer(seed=0, model_period=1, entropy_constant=EntropyConstant, **settings):
   tf.keras.utils.set_random_seed(seed)
   make_agent = functools.partial(
       make_sac_agent, networks=functools.partial(
           SacNetworks, critic_hidden_sizes=SIZES, actor_hidden_sizes=SIZES),
-      entropy_constant=entropy_constant, rewards=rewards,
-      agent=functools.partial(SoftActorCritic, **settings))
+      entropy_constant=entropy_constant, agent=functools.partial(SoftActorCritic, **settings))
   return Trainer(Bioreactor(H), make_agent, seed, warmup_steps=20, model_period=model_period,
                  batch_size=16, make_replay=TransitionReplayBuffer)
 
@@ -121,7 +120,9 @@ def test_a_fixed_entropy_constant_stays():
 def test_the_critic_is_given_rewards_in_units_and_a_discount(normalize, centered, monkeypatch):
   monkeypatch.setattr(
       sac_networks, 'Normalizer', functools.partial(Normalizer, enabled=normalize))
-  trained = trainer(discount=0.9, rewards=functools.partial(RewardUnits, centered=centered))
+  monkeypatch.setattr(
+      sac_agent_module, 'RewardUnits', functools.partial(RewardUnits, centered=centered))
+  trained = trainer(discount=0.9)
   batch, seen = experience(trained), {}
   agent = trained.agent
   rewards = np.reshape(trained.replay.gather_all().reward[0], [4, -1])[:, :H]
