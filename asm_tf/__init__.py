@@ -9,7 +9,7 @@ import importlib.util
 import os
 import sys
 
-__version__ = '0.2.0'
+__version__ = '0.3.0.dev0'
 
 
 def _require_keras_2():

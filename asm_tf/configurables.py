@@ -10,6 +10,7 @@ from collections.abc import Callable
 import gin
 
 from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.agents.averaged_actor import AveragedActor
 from asm_tf.agents.decision_transformer_agent import (
   DecisionTransformerAgent,
   make_decision_transformer_agent,
@@ -106,6 +107,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     ModelLearner: ('world', 'setup'),
     RewardLearner: ('reward', 'setup'),
     PolicyLearner: ('actor', 'world', 'setup'),
+    AveragedActor: ('make_actor',),
     ModelValidation: ('world', 'setup'),
     GradientComparison: ('policy_learner', 'world', 'setup'),
     DecisionTransformerAgent: ('setup', 'model', 'returns'),

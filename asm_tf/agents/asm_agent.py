@@ -58,11 +58,11 @@ class AsmAgent(tf_agent.TFAgent):
     self.model_validation = model_validation
     self._model_period = setup.model_period
     self._policy_period = policy_period
-    specs, actor = (setup.time_step_spec, setup.action_spec), policy_learner.actor
+    specs = setup.time_step_spec, setup.action_spec
     super().__init__(
         *specs,
-        policy=SquashedGaussianPolicy(*specs, actor),
-        collect_policy=SquashedGaussianPolicy(*specs, actor, ColoredNoise(
+        policy=SquashedGaussianPolicy(*specs, policy_learner.average_actor),
+        collect_policy=SquashedGaussianPolicy(*specs, policy_learner.actor, ColoredNoise(
             setup.generator(1), setup.system.horizon, setup.action_spec.shape[0])),
         train_sequence_length=setup.system.horizon + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))

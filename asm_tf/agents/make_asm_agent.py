@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.agents.averaged_actor import AveragedActor
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
 from asm_tf.agents.model_validation import ModelValidation
@@ -51,7 +52,7 @@ def make_asm_agent(
     normalizer = Normalizer(system.state_size, system.horizon)
     reward = _make_reward(system, normalizer, reward_model)
     world = World(world_model(normalizer, *sizes), reward, normalizer)
-    policy = actor(normalizer, *sizes)
+    policy = AveragedActor(lambda: actor(normalizer, *sizes))
   improver = policy_learner(policy, world, setup)
   comparison = gradient_comparison(improver, world, setup)
   return agent(

@@ -4,12 +4,12 @@ import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.averaged_actor import AveragedActor
 from asm_tf.agents.execution import mean_of
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
 from asm_tf.errors import UserError, require_at_least, require_not_negative, require_positive
 from asm_tf.gradients.policy_gradient import (
-    Actor,
     Imagined,
     open_loop_policy_gradient,
     sequential_policy_gradient,
@@ -21,18 +21,19 @@ class PolicyLearner(tf.Module):
   """The actor, its optimiser and its gradient estimator.
 
   Attributes:
-    actor: the policy.
+    actor: the policy that is improved, and explores.
+    average_actor: the average of its last weights, which is evaluated and saved.
     metrics: `UpdateMetrics` of the last update.
   """
 
-  def __init__(self, actor: Actor, world: World, setup: AgentSetup,
+  def __init__(self, actor: AveragedActor, world: World, setup: AgentSetup,
                learning_rate: float = 1e-3, batch_size: int = 16,
                entropy_constant: float = 0.02, clip_norm: float = 0.3,
                closed_loop_weight: float = 0.0):
     """Builds the learner.
 
     Args:
-      actor: the policy, built.
+      actor: the policy and its average, built.
       world: what the policy is improved in. Where its normaliser is enabled, returns count
         in units of their running standard deviation and the entropy is its mean over the steps,
         so that their balance is the same at every horizon. Else both are the sums over the steps,
@@ -58,7 +59,8 @@ class PolicyLearner(tf.Module):
                       'from 0 to 1.')
     execution = setup.execution
     execution.require_shardable(**{'PolicyLearner.batch_size': batch_size})
-    self.actor = actor
+    self.actor, self.average_actor = actor.trained, actor.average
+    self._averaged_actor = actor
     self._world = world
     self._execution = execution
     self._noise_shape = [batch_size, setup.system.horizon, setup.action_spec.shape[0]]
@@ -70,7 +72,7 @@ class PolicyLearner(tf.Module):
     with execution.creating_variables():
       self._return_moments = RunningMoments(1) if is_normalized else None
     self._learning_rate = learning_rate
-    self._optimizer = execution.adam(learning_rate, actor.trainable_variables)
+    self._optimizer = execution.adam(learning_rate, self.actor.trainable_variables)
     self._generator = setup.generator(2)
     self.metrics = UpdateMetrics('imagined_return', 'policy_entropy', 'policy_gradient_norm')
     self._gradient = execution.gradient_program(self._imagine)
@@ -98,7 +100,8 @@ class PolicyLearner(tf.Module):
     Args:
       starts: [batch_size, n], the states to imagine from.
       noise: [batch_size, H, m], standard normal draws.
-      scale: of the learning rate, 0 to 1; at 0 there is no update.
+      scale: of the learning rate, and of the new policy's weight in the average, 0 to 1; at 0
+        there is no update.
     """
     scale = tf.convert_to_tensor(scale, tf.float32)
     tf.cond(scale > 0, lambda: self._apply(self._gradient(starts, noise), scale), lambda: None)
@@ -135,5 +138,6 @@ class PolicyLearner(tf.Module):
     norm, applied = self._execution.apply_if_finite(
         self._optimizer, [-gradient for gradient in gradients],
         self.actor.trainable_variables, self._clip_norm)
+    self._averaged_actor.update(scale)
     self.metrics.record(applied, imagined_return=mean_return, policy_entropy=entropy,
                         policy_gradient_norm=norm)

@@ -24,14 +24,14 @@ class ColoredNoise(tf.Module):
   """
 
   def __init__(self, generator: tf.random.Generator, horizon: int, action_size: int,
-               exponent: float = 1.0):
+               exponent: float = 2.0):
     """Builds the source.
 
     Args:
       generator: what is drawn from.
       horizon: H.
       action_size: m; the actions' components are independent of each other.
-      exponent: beta. 0 is white noise, the paper's; 1 is pink.
+      exponent: beta. 0 is white noise, the paper's; 1 is pink, 2 red.
     """
     super().__init__(name='colored_noise')
     require_not_negative(**{'ColoredNoise.exponent': exponent})

@@ -11,6 +11,7 @@ from tf_agents.trajectories import time_step as ts
 
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.asm_agent import AsmAgent
+from asm_tf.agents.averaged_actor import AveragedActor
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
@@ -81,8 +82,8 @@ def build(seed=0, make_model=drift, learn_reward=False, model_period=2, policy_p
   world = World(model, reward, normalizer)
   model_learner = ModelLearner(
       world, setup, learning_rate=1e-2, loss_weighting=loss_weighting)
-  policy_learner = PolicyLearner(SquashedGaussianActor(normalizer, n, m, (8,)), world, setup,
-                                 learning_rate=1e-2, **policy_settings)
+  actor = AveragedActor(lambda: SquashedGaussianActor(normalizer, n, m, (8,)), rate=1.0)
+  policy_learner = PolicyLearner(actor, world, setup, learning_rate=1e-2, **policy_settings)
   reward_learner = RewardLearner(reward, setup, learning_rate=1e-2) if learn_reward else None
   comparison = GradientComparison(policy_learner, world, setup, comparison_period)
   agent = AsmAgent(setup, world, model_learner, policy_learner, reward_learner,
