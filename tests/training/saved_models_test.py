@@ -182,7 +182,7 @@ def test_the_guide_works_in_a_process_with_tensorflow_alone(guides_run, tmp_path
     objective = tf.reduce_sum(rewards)
   expected = {'predicted': predicted, 'rewards': rewards, 'by_signature': predicted,
               'gradient': tape.gradient(objective, actions),
-              'action': tf.tanh(agent.policy_learner.actor(
+              'action': tf.tanh(agent.policy_learner.average_actor(
                   given['observation'][:, :1], given['observation'][:, 1])[0])}
   found = np.load(tmp_path / 'found.npz')
   assert np.all(np.abs(found['gradient']) > 0)
