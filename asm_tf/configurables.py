@@ -103,7 +103,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     Execution: ('strategy',),
     TrainingLoop: (),
     AsmAgent: ('setup', 'world', 'model_learner', 'policy_learner', 'reward_learner',
-               'gradient_comparison'),
+               'gradient_comparison', 'model_validation'),
     ModelLearner: ('world', 'setup'),
     RewardLearner: ('reward', 'setup'),
     PolicyLearner: ('actor', 'world', 'setup'),

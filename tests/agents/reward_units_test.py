@@ -13,7 +13,8 @@ REWARDS = np.array([[50.0, 52.0, 54.0], [50.0, 51.0, 52.0]], np.float32)
 
 def units(has_fixed_length=True, **settings):
   setup = types.SimpleNamespace(
-      execution=Execution(), system=types.SimpleNamespace(has_fixed_length=has_fixed_length))
+      execution=Execution(),
+      system=types.SimpleNamespace(has_fixed_length=has_fixed_length, horizon=REWARDS.shape[1]))
   units = RewardUnits(setup, **settings)
   rewards = np.concatenate([REWARDS, np.zeros([2, 1], np.float32)], 1)  # of the boundary: none
   units.observe(types.SimpleNamespace(reward=tf.constant(rewards)))

@@ -52,8 +52,7 @@ def theirs(trained, normalizer):
           features, env.action_spec(), fc_layer_params=SIZES, continuous_projection_net=(
               tanh_normal_projection_network.TanhNormalProjectionNetwork)),
       actor_optimizer=adam(3e-4), critic_optimizer=adam(3e-4), alpha_optimizer=adam(3e-4),
-      target_update_tau=0.005, td_errors_loss_fn=tf.math.squared_difference, gamma=0.99,
-)
+      target_update_tau=0.005, td_errors_loss_fn=tf.math.squared_difference, gamma=0.99)
 
 
 def networks(agent):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import types
 
+import gin
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -153,6 +154,7 @@ def guides_run(tmp_path_factory):
         agents.append(agent), save_world_model(agent, *rest)))
     launch_main.run([value for flag, value in values if flag == '--gin_file'], SMALL,
                     str(root_dir))
+  gin.clear_config()
   return root_dir, agents[0]
 
 
