@@ -11,10 +11,13 @@ import gin
 
 from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.averaged_actor import AveragedActor
+from asm_tf.agents.critic import Critic
+from asm_tf.agents.critic_learner import CriticLearner
 from asm_tf.agents.decision_transformer_agent import (
   DecisionTransformerAgent,
   make_decision_transformer_agent,
 )
+from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.make_asm_agent import make_asm_agent
@@ -23,7 +26,7 @@ from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
 from asm_tf.agents.reward_units import RewardUnits
-from asm_tf.agents.sac_agent import EntropyConstant, SoftActorCritic, make_sac_agent
+from asm_tf.agents.sac_agent import SoftActorCritic, make_sac_agent
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.agents.sequence_search_agent import SequenceSearchAgent, make_sequence_search_agent
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
@@ -64,7 +67,7 @@ from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
-from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
+from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.train import train as _train
 from asm_tf.training.trainer import Trainer
@@ -97,13 +100,15 @@ _GIVEN: dict[Callable, tuple[str, ...]] = {
 # Classes that the library constructs: gin binds their constructors in place.
 _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     EpisodeReplayBuffer: ('data_spec', 'length', 'seed'),
-    TransitionReplayBuffer: ('data_spec', 'length', 'seed'),
-    Normalizer: ('state_size', 'horizon', 'dtype'),
+    WindowReplayBuffer: ('data_spec', 'length', 'window', 'seed'),
+    Normalizer: ('state_size', 'horizon', 'dtype', 'time_aware'),
     ColoredNoise: ('generator', 'horizon', 'action_size'),
     Execution: ('strategy',),
     TrainingLoop: (),
-    AsmAgent: ('setup', 'world', 'model_learner', 'policy_learner', 'reward_learner',
+    AsmAgent: ('setup', 'world', 'model_learner', 'policy_learner', 'other_learners',
                'gradient_comparison', 'model_validation'),
+    Critic: ('setup', 'normalizer'),
+    CriticLearner: ('critic', 'actor', 'setup'),
     ModelLearner: ('world', 'setup'),
     RewardLearner: ('reward', 'setup'),
     PolicyLearner: ('actor', 'world', 'setup'),
@@ -114,7 +119,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     ReturnsToGo: ('target', 'scale', 'horizon'),
     SequenceSearchAgent: ('setup',),
     SoftActorCritic: ('setup', 'networks', 'entropy_constant'),
-    RewardUnits: ('setup', 'enabled'),
+    RewardUnits: ('setup', 'enabled', 'discount'),
     SacNetworks: ('setup',),
     EntropyConstant: (),
 }

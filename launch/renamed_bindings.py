@@ -1,4 +1,4 @@
-"""Bindings that version 0.2.0 renamed, for the error that names the new one."""
+"""Bindings that were renamed, for the error that names the new one."""
 
 RENAMED = {
     'make_asm_agent.model_learning_rate': 'ModelLearner.learning_rate',
@@ -16,11 +16,12 @@ RENAMED = {
     'make_decision_transformer_agent.jit_compile': 'Execution.jit_compile',
     'make_asm_agent.parts': 'Execution.microbatches',
     'make_decision_transformer_agent.parts': 'Execution.microbatches',
+    'TransitionReplayBuffer.capacity': 'WindowReplayBuffer.capacity',
     'train.product_dtype': 'Execution.product_dtype',
     'train.num_env_steps': 'TrainingLoop.num_env_steps',
     'train.eval_interval': 'TrainingLoop.eval_interval',
     'train.checkpoint_interval': 'TrainingLoop.checkpoint_interval',
-    'Trainer.replay_capacity': 'EpisodeReplayBuffer.capacity or TransitionReplayBuffer.capacity',
+    'Trainer.replay_capacity': 'EpisodeReplayBuffer.capacity or WindowReplayBuffer.capacity',
     'make_decision_transformer_agent.learning_rate': 'DecisionTransformerAgent.learning_rate',
     'make_decision_transformer_agent.temperature_learning_rate':
         'DecisionTransformerAgent.temperature_learning_rate',

@@ -21,6 +21,7 @@ class AgentSetup:
     model_period: environment steps per `train` call.
     seed: of all random draws but those of the initial weights, which follow TensorFlow's own seed.
     execution: how updates run on this machine.
+    window: k, the steps of the sequences that the agent learns from and imagines; None for H.
   """
 
   system: System | GymnasiumSystem
@@ -29,6 +30,22 @@ class AgentSetup:
   model_period: int
   seed: int
   execution: Execution
+  window: int | None = None
+
+  @property
+  def steps(self) -> int:
+    """k, or H."""
+    return self.window or self.system.horizon
+
+  @property
+  def has_windows(self) -> bool:
+    """Whether sequences begin anywhere in an episode."""
+    return self.window is not None
+
+  @property
+  def has_full_sequences(self) -> bool:
+    """Whether no sequence ends before its last step."""
+    return self.window is None and self.system.has_fixed_length
 
   def generator(self, stream: int) -> tf.random.Generator:
     """Returns a generator that checkpoints hold; the streams of a seed are independent."""

@@ -1,11 +1,14 @@
 """The action-sequence model policy gradient agent (paper, Algorithm 1)."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents import update_metrics
 from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.critic_learner import CriticLearner
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
 from asm_tf.agents.model_validation import ModelValidation
@@ -28,12 +31,13 @@ class AsmAgent(tf_agent.TFAgent):
     world: the learned `World`.
     model_learner: learns its model.
     policy_learner: improves the policy in it.
-    reward_learner: learns its reward; None where that is given.
+    other_learners: learn its reward and its critic, where there are any to learn.
     model_validation: says how far the model can be trusted; None trusts it.
   """
 
   def __init__(self, setup: AgentSetup, world: World, model_learner: ModelLearner,
-               policy_learner: PolicyLearner, reward_learner: RewardLearner | None = None,
+               policy_learner: PolicyLearner,
+               other_learners: Sequence[RewardLearner | CriticLearner] = (),
                gradient_comparison: GradientComparison | None = None,
                model_validation: ModelValidation | None = None, policy_period: int = 16):
     """Builds the agent from its parts.
@@ -43,7 +47,7 @@ class AsmAgent(tf_agent.TFAgent):
       world: see the class.
       model_learner: see the class.
       policy_learner: see the class.
-      reward_learner: see the class.
+      other_learners: of what else is learned in the world, its reward and its critic.
       gradient_comparison: observer of the policy updates, or None.
       model_validation: see the class.
       policy_period: environment steps per policy update, at least `setup.model_period`.
@@ -53,7 +57,7 @@ class AsmAgent(tf_agent.TFAgent):
     self.world = world
     self.model_learner = model_learner
     self.policy_learner = policy_learner
-    self.reward_learner = reward_learner
+    self.other_learners = list(other_learners)
     self._gradient_comparison = gradient_comparison
     self.model_validation = model_validation
     self._model_period = setup.model_period
@@ -64,7 +68,7 @@ class AsmAgent(tf_agent.TFAgent):
         policy=SquashedGaussianPolicy(*specs, policy_learner.average_actor),
         collect_policy=SquashedGaussianPolicy(*specs, policy_learner.actor, ColoredNoise(
             setup.generator(1), setup.system.horizon, setup.action_spec.shape[0])),
-        train_sequence_length=setup.system.horizon + 1,
+        train_sequence_length=setup.steps + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
   def observe(self, episodes: Trajectory) -> None:
@@ -82,10 +86,10 @@ class AsmAgent(tf_agent.TFAgent):
   def _train(self, experience, weights=None):
     if experience.observation.shape[1] != self.train_sequence_length:
       raise ValueError(f'experience has {experience.observation.shape[1]} rows per trajectory, '
-                       f'expected H+1 = {self.train_sequence_length}.')
+                       f'expected {self.train_sequence_length}.')
     self.model_learner.update(experience, weights)
-    if self.reward_learner is not None:
-      self.reward_learner.update(experience)
+    for learner in self.other_learners:
+      learner.update(experience)
     self.train_step_counter.assign_add(1)
     tf.cond(self._policy_update_is_due(),
             lambda: self._improve_policy(experience), lambda: None)
@@ -108,5 +112,4 @@ class AsmAgent(tf_agent.TFAgent):
 
   @property
   def _learners(self):
-    parts = self.model_learner, self.reward_learner, self.policy_learner
-    return [part for part in parts if part is not None]
+    return [self.model_learner, *self.other_learners, self.policy_learner]

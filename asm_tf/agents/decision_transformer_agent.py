@@ -175,7 +175,7 @@ def _require_reference(system):
   """The system's reference returns; `UserError` where there are none."""
   if not system.is_differentiable:
     raise UserError(f'a return-conditioned agent needs a known optimum, and {system.name} has '
-                    'none: train another, such as gin/gymnasium_pendulum.gin.')
+                    'none: train another, such as gin/gymnasium.gin.')
   reference = scores.reference_for(system)
   if reference is None and scores.reference(system.name, system.horizon):
     raise UserError(f'a return-conditioned agent needs an optimum, and that of {system.name} is '

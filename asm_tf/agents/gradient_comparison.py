@@ -41,7 +41,7 @@ class GradientComparison(tf.Module):
     self._policy_learner = policy_learner
     self._world = world
     self._simulator = World(
-        TrueDynamics(setup.system), setup.system.reward, world.normalizer)
+        TrueDynamics(setup.system), setup.system.reward, world.normalizer, world.critic)
     self._policy_updates = tf.Variable(0, trainable=False, name='policy_updates')
     self.metrics = UpdateMetrics('gradient_cosine', 'gradient_relative_error')
     self._compare = setup.execution.update_program(self._compare_gradients)

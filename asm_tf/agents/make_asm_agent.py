@@ -1,10 +1,13 @@
 """An `AsmAgent` for a system: what needs the system's sizes is built here."""
 
+import dataclasses
 from collections.abc import Callable
 
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.averaged_actor import AveragedActor
+from asm_tf.agents.critic import Critic
+from asm_tf.agents.critic_learner import CriticLearner
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
 from asm_tf.agents.model_validation import ModelValidation
@@ -25,9 +28,9 @@ def make_asm_agent(
     setup: AgentSetup, world_model: Callable[..., SequenceModel] = LSTM,
     actor: Callable[..., Actor] = SquashedGaussianActor,
     reward_model: Callable[..., RewardModel] | None = None,
+    critic: Callable[..., Critic] | None = None,
     model_learner: Callable[..., ModelLearner] = ModelLearner,
     policy_learner: Callable[..., PolicyLearner] = PolicyLearner,
-    gradient_comparison: Callable[..., GradientComparison] = GradientComparison,
     agent: Callable[..., AsmAgent] = AsmAgent) -> AsmAgent:
   """Builds the agent of Algorithm 1.
 
@@ -37,29 +40,50 @@ def make_asm_agent(
     actor: class of actor.
     reward_model: class of `RewardModel` to learn the reward with; None takes the system's
       own. Where episodes may end early, their end is learned beside it.
-    model_learner: class of what fits the model; as the next three, a `functools.partial` of it
+    critic: class of `Critic`: the agent then imagines and learns from windows of
+      `critic.imagined_steps` steps; None imagines whole episodes.
+    model_learner: class of what fits the model; as the next two, a `functools.partial` of it
       changes settings in Python, as bindings of the class do in gin.
     policy_learner: class of what improves the policy.
-    gradient_comparison: class of the observer of policy updates.
     agent: class of the agent.
 
   Raises:
-    UserError: if the system has no reward of its own and none is learned.
+    UserError: if the system has no reward of its own and none is learned, or no last step that
+      counts and no critic.
   """
   system = setup.system
+  if critic is None and not system.time_aware:
+    raise UserError(f'the horizon of {system.name} is no part of the task (time_aware = False), '
+                    'and imagination would end there: add a critic, '
+                    '--gin_bindings=make_asm_agent.critic=@Critic.')
   sizes = system.state_size, system.action_size
   with setup.execution.creating_variables():
-    normalizer = Normalizer(system.state_size, system.horizon)
+    normalizer = Normalizer(system.state_size, system.horizon, time_aware=system.time_aware)
     reward = _make_reward(system, normalizer, reward_model)
-    world = World(world_model(normalizer, *sizes), reward, normalizer)
     policy = AveragedActor(lambda: actor(normalizer, *sizes))
+  if critic is None:
+    model = _build(setup, world_model, normalizer, *sizes)
+    world = World(model, reward, normalizer)
+  else:
+    value = critic(setup, normalizer)
+    setup = dataclasses.replace(setup, window=value.imagined_steps)
+    model = _build(setup, world_model, normalizer.without_time(value.imagined_steps + 1),
+                   system.state_size, system.action_size + normalizer.time_size)
+    world = World(model, reward, normalizer, value)
   improver = policy_learner(policy, world, setup)
-  comparison = gradient_comparison(improver, world, setup)
+  comparison = GradientComparison(improver, world, setup)
+  others = [] if reward_model is None else [RewardLearner(reward, setup)]
+  if critic is not None:
+    others.append(CriticLearner(value, policy.trained, setup))
   return agent(
-      setup, world, model_learner(world, setup), improver,
-      reward_learner=None if reward_model is None else RewardLearner(reward, setup),
+      setup, world, model_learner(world, setup), improver, others,
       gradient_comparison=comparison if comparison.period else None,
-      model_validation=ModelValidation(world, setup))
+      model_validation=ModelValidation(world, setup) if critic is None else None)
+
+
+def _build(setup, world_model, *arguments):
+  with setup.execution.creating_variables():
+    return world_model(*arguments)
 
 
 def _make_reward(system, normalizer, reward_model):

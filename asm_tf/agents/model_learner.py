@@ -34,12 +34,12 @@ class ModelLearner(tf.Module):
     require_loss_weighting('ModelLearner.loss_weighting', loss_weighting)
     self._world = world
     self._execution = setup.execution
-    self._has_fixed_length = setup.system.has_fixed_length
+    self._has_full_sequences, self._has_windows = setup.has_full_sequences, setup.has_windows
     self._loss_weighting = loss_weighting
     self._optimizer = setup.execution.adam(learning_rate, world.model.trainable_variables)
     self.metrics = UpdateMetrics('model_loss', 'model_gradient_norm')
     self._gradient = setup.execution.gradient_program(
-        self._loss_and_gradient, world.model.microbatch_size(setup.system.horizon))
+        self._loss_and_gradient, world.model.microbatch_size(setup.steps))
     self._apply = setup.execution.update_program(self._apply_gradient)
 
   def observe(self, episodes: Trajectory) -> None:
@@ -48,26 +48,28 @@ class ModelLearner(tf.Module):
         episodes.observation[..., :-1], episode_steps.states_visited(episodes))
 
   def update(self, experience: Trajectory, weights: tf.Tensor | None = None) -> None:
-    """Makes one update with episodes, a Trajectory [B, H+1, ...], and weights [B] of them."""
+    """Makes one update with sequences, a Trajectory [B, T+1, ...], and weights [B] of them."""
     self._apply(self._gradient(*self._batch(experience, weights)))
 
   def loss(self, experience: Trajectory, weights: tf.Tensor | None = None,
            training: bool = False) -> tf.Tensor:
-    """Returns the prediction loss, a scalar, of the episodes that `update` takes."""
+    """Returns the prediction loss, a scalar, of the sequences that `update` takes."""
     return self._loss(*self._batch(experience, weights), training=training)
 
   def _batch(self, experience, weights):
-    """States, actions and, where there are any, weights [B], or [B, H] of the steps taken."""
-    states, actions = experience.observation[..., :-1], experience.action[:, :-1]
-    if self._has_fixed_length:
-      return (states, actions) if weights is None else (states, actions, weights)
+    """Observations, actions and, where there are any, weights [B], or [B, T] of the steps taken."""
+    sequences = experience.observation, experience.action[:, :-1]
+    if self._has_full_sequences:
+      return sequences if weights is None else (*sequences, weights)
     # Their mean is 1 over the whole batch: the mean over microbatches is the masked mean.
     of_steps = mask_weights(episode_steps.steps_taken(experience))
-    return states, actions, of_steps if weights is None else of_steps * weights[:, None]
+    return *sequences, of_steps if weights is None else of_steps * weights[:, None]
 
-  def _loss(self, states, actions, weights=None, *, training=False):
-    return prediction_loss(self._world.model, self._world.normalizer, states, actions, weights,
-                           self._loss_weighting, training)
+  def _loss(self, observations, actions, weights=None, *, training=False):
+    first_step = tf.cast(observations[:, 0, -1], tf.int32) if self._has_windows else None
+    return prediction_loss(
+        self._world.model_from(first_step), self._world.normalizer, observations[..., :-1], actions,
+        weights, self._loss_weighting, training)
 
   def _loss_and_gradient(self, *batch):
     with tf.GradientTape() as tape:

@@ -15,6 +15,7 @@ from asm_tf.gradients.policy_gradient import (
     sequential_policy_gradient,
 )
 from asm_tf.models.running_moments import RunningMoments
+from asm_tf.models.timed import steps_from
 
 
 class PolicyLearner(tf.Module):
@@ -37,7 +38,8 @@ class PolicyLearner(tf.Module):
       world: what the policy is improved in. Where its normaliser is enabled, returns count
         in units of their running standard deviation and the entropy is its mean over the steps,
         so that their balance is the same at every horizon. Else both are the sums over the steps,
-        as in the paper.
+        as in the paper. Where it has a critic, returns count in the critic's units, and the
+        entropy constant is the critic's.
       setup: what the agent is built for.
       learning_rate: of Adam.
       batch_size: imagined trajectories per update.
@@ -63,8 +65,10 @@ class PolicyLearner(tf.Module):
     self._averaged_actor = actor
     self._world = world
     self._execution = execution
-    self._noise_shape = [batch_size, setup.system.horizon, setup.action_spec.shape[0]]
-    is_normalized = world.normalizer.enabled
+    self._has_windows = setup.has_windows
+    steps = setup.steps + (0 if world.critic is None else 1)  # the last one is the critic's
+    self._noise_shape = [batch_size, steps, setup.action_spec.shape[0]]
+    is_normalized = world.normalizer.enabled and world.critic is None
     self._step_entropy_constant = (
         entropy_constant / setup.system.horizon if is_normalized else entropy_constant)
     self._clip_norm = clip_norm
@@ -84,22 +88,21 @@ class PolicyLearner(tf.Module):
       self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
 
   def starts(self, experience: Trajectory) -> tf.Tensor:
-    """Returns [batch_size, n], the initial states of drawn episodes, repeated if too few."""
-    size, initial_states = self._noise_shape[0], experience.observation[:, 0, :-1]
-    rows = tf.range(size) % tf.shape(initial_states)[0]
-    return tf.ensure_shape(
-        tf.gather(initial_states, rows), [size, initial_states.shape[-1]])
+    """Returns [batch_size, n+1], what drawn sequences begin with, repeated if too few."""
+    size, starts = self._noise_shape[0], experience.observation[:, 0]
+    rows = tf.range(size) % tf.shape(starts)[0]
+    return tf.ensure_shape(tf.gather(starts, rows), [size, starts.shape[-1]])
 
   def draw_noise(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
-    """Draws standard normal noise for the actions of one update, [batch_size, H, m]."""
+    """Draws standard normal noise for the actions of one update, [batch_size, T, m]."""
     return self._generator.normal(self._noise_shape, dtype=dtype)
 
   def update(self, starts: tf.Tensor, noise: tf.Tensor, scale: tf.Tensor | float = 1.0) -> None:
     """Makes one update.
 
     Args:
-      starts: [batch_size, n], the states to imagine from.
-      noise: [batch_size, H, m], standard normal draws.
+      starts: [batch_size, n+1], the states and steps to imagine from.
+      noise: [batch_size, T, m], standard normal draws.
       scale: of the learning rate, and of the new policy's weight in the average, 0 to 1; at 0
         there is no update.
     """
@@ -108,28 +111,35 @@ class PolicyLearner(tf.Module):
 
   def policy_gradient(self, world: World, starts: tf.Tensor, noise: tf.Tensor,
                       return_scale: tf.Tensor | float = 1.0,
-                      entropy_constant: float = 0.0) -> Imagined:
+                      entropy_constant: tf.Tensor | float = 0.0) -> Imagined:
     """Estimates the policy gradient in a world, by default that of the return alone.
 
     Args:
       world: where the return is imagined.
-      starts: [B, n], initial states.
-      noise: [B, H, m], standard normal draws.
+      starts: [B, n+1], the states and steps to imagine from.
+      noise: [B, T, m], standard normal draws.
       return_scale: unit of the returns.
       entropy_constant: weight of the policy's entropy at each step.
 
     Returns:
       `Imagined`, with the gradients to ascend.
     """
-    arguments = (
-        world.imagination, world.reward, self.actor, starts, noise, return_scale, entropy_constant)
+    first_step = tf.cast(starts[:, -1], tf.int32) if self._has_windows else None
+    actor = self.actor if first_step is None else _ActorFromStep(self.actor, first_step)
+    arguments = (world.imagination_from(first_step), world.objective_from(first_step), actor,
+                 starts[:, :-1], noise, return_scale, entropy_constant)
     if self._closed_loop_weight:
       return sequential_policy_gradient(*arguments, self._closed_loop_weight)
     return open_loop_policy_gradient(*arguments)
 
   def _imagine(self, starts, noise):
-    scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
-    imagined = self.policy_gradient(self._world, starts, noise, scale, self._step_entropy_constant)
+    critic = self._world.critic
+    if critic is not None:
+      scale, entropy_constant = critic.units.scale, critic.entropy_constant
+    else:
+      scale = 1.0 if self._return_moments is None else self._return_moments.std[0]
+      entropy_constant = self._step_entropy_constant
+    imagined = self.policy_gradient(self._world, starts, noise, scale, entropy_constant)
     return tf.reduce_mean(imagined.returns), imagined.entropy, imagined.gradients
 
   def _apply_gradient(self, microbatches, scale):
@@ -139,5 +149,19 @@ class PolicyLearner(tf.Module):
         self._optimizer, [-gradient for gradient in gradients],
         self.actor.trainable_variables, self._clip_norm)
     self._averaged_actor.update(scale)
+    if self._world.critic is not None:
+      self._world.critic.tune_entropy_constant(entropy)
     self.metrics.record(applied, imagined_return=mean_return, policy_entropy=entropy,
                         policy_gradient_norm=norm)
+
+
+class _ActorFromStep:
+  """An actor in windows that begin at step t_0 [B] of the episode."""
+
+  def __init__(self, actor, first_step):
+    self.trainable_variables = actor.trainable_variables
+    self._actor = actor
+    self._first_step = first_step
+
+  def __call__(self, state, t):
+    return self._actor(state, steps_from(self._first_step, t))

@@ -31,11 +31,14 @@ class RewardLearner(tf.Module):
     """
     super().__init__(name='reward_learner')
     require_positive(**{'RewardLearner.learning_rate': learning_rate})
-    self._reward = reward
-    self._horizon = setup.system.horizon
+    can_terminate = isinstance(reward, RewardUntilTermination)
+    self._reward = reward.reward if can_terminate else reward
+    self._continuation = reward.continuation if can_terminate else None
+    self._variables = reward.trainable_variables
+    self._last_step = setup.system.horizon if setup.system.time_aware else None
     self._execution = setup.execution
-    self._has_fixed_length = setup.system.has_fixed_length
-    self._optimizer = setup.execution.adam(learning_rate, reward.trainable_variables)
+    self._has_full_sequences = setup.has_full_sequences
+    self._optimizer = setup.execution.adam(learning_rate, self._variables)
     self.metrics = UpdateMetrics('reward_loss')
     self._gradient = setup.execution.gradient_program(self._loss_and_gradient)
     self._apply = setup.execution.update_program(self._apply_gradient)
@@ -45,22 +48,29 @@ class RewardLearner(tf.Module):
     self._reward.observe(episodes.reward[:, :-1], episode_steps.steps_taken(episodes))
 
   def update(self, experience: Trajectory) -> None:
-    """Makes one update with episodes, a Trajectory [B, H+1, ...]."""
-    batch = [experience.observation[:, :-1, :-1], experience.action[:, :-1],
-             experience.reward[:, :-1]]
-    if not self._has_fixed_length:
+    """Makes one update with sequences, a Trajectory [B, T+1, ...]."""
+    batch = [experience.observation, experience.action[:, :-1], experience.reward[:, :-1]]
+    if not self._has_full_sequences:
       taken = episode_steps.steps_taken(experience)
-      visited = episode_steps.states_visited(experience)[:, :-1]
-      batch += [taken, mask_weights(taken), mask_weights(visited)]
+      # Weights of the whole batch: the mean of the losses of its parts is then its loss.
+      batch.append(mask_weights(taken))
+    if self._continuation is not None:
+      # That nothing counts from step H on need not be learned.
+      is_open = True if self._last_step is None else (
+          experience.observation[:, 1:, -1] < self._last_step)
+      batch += [experience.discount[:, :-1], mask_weights(taken & is_open)]
     self._apply(self._gradient(*batch))
 
-  def _loss_and_gradient(self, states, actions, rewards, *masks):
+  def _loss_and_gradient(self, observations, actions, rewards, taken_weights=None,
+                         continues=None, continues_weights=None):
+    states, t = observations[..., :-1], observations[..., -1]
     with tf.GradientTape() as tape:
-      loss = self._reward.loss(states, actions, tf.range(self._horizon), rewards, *masks)
-    return loss, tape.gradient(loss, self._reward.trainable_variables)
+      loss = self._reward.loss(states[:, :-1], actions, t[:, :-1], rewards, taken_weights)
+      if self._continuation is not None:
+        loss += self._continuation.loss(states[:, 1:], t[:, 1:], continues, continues_weights)
+    return loss, tape.gradient(loss, self._variables)
 
   def _apply_gradient(self, microbatches):
     loss, gradients = mean_of(microbatches)
-    _, applied = self._execution.apply_if_finite(
-        self._optimizer, gradients, self._reward.trainable_variables)
+    _, applied = self._execution.apply_if_finite(self._optimizer, gradients, self._variables)
     self.metrics.record(applied, reward_loss=loss)

@@ -5,7 +5,6 @@ time as the world models do, rewards are centred and come in units of the return
 the policy may be updated less often than the critic, and the entropy constant may stay fixed.
 """
 
-import dataclasses
 import math
 from collections.abc import Callable
 
@@ -17,30 +16,12 @@ from tf_agents.policies.greedy_policy import GreedyPolicy
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.execution import replica_shard
 from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.errors import UserError, require_at_least, require_positive
 from asm_tf.replay import episode_steps
-
-
-@dataclasses.dataclass(frozen=True)
-class EntropyConstant:
-  """The entropy constant alpha, in units of the rewards that the critic sees.
-
-  Attributes:
-    initial: alpha, or its first value.
-    learned: True tunes alpha to TF-Agents' target entropy; False keeps it.
-    learning_rate: of Adam, where it is learned.
-  """
-
-  initial: float = 1.0
-  learned: bool = True
-  learning_rate: float = 3e-4
-
-  def __post_init__(self):
-    require_positive(**{'EntropyConstant.initial': self.initial,
-                        'EntropyConstant.learning_rate': self.learning_rate})
 
 
 class SoftActorCritic(sac_agent.SacAgent):
@@ -86,7 +67,7 @@ class SoftActorCritic(sac_agent.SacAgent):
           self._actor_network.trainable_variables, [self._log_alpha]), strict=True):
         optimizer._create_all_weights(variables)
     self._strategy = setup.execution.strategy
-    self._rewards = RewardUnits(setup, networks.normalizer.enabled)
+    self._rewards = RewardUnits(setup, networks.normalizer.enabled, discount)
     self._normalizer = networks.normalizer
     self._policy_updates_every = every
     self._policy_is_due = True

@@ -32,7 +32,8 @@ class SacNetworks:
     """
     observation_spec = setup.time_step_spec.observation
     with setup.execution.creating_variables():
-      self.normalizer = Normalizer(setup.system.state_size, setup.system.horizon)
+      self.normalizer = Normalizer(setup.system.state_size, setup.system.horizon,
+                                   time_aware=setup.system.time_aware)
       self.critic = NormalizedCritic(
           (observation_spec, setup.action_spec), normalizer=self.normalizer,
           joint_fc_layer_params=critic_hidden_sizes, kernel_initializer='glorot_uniform',

@@ -30,9 +30,10 @@ class GymnasiumCopies(py_environment.PyEnvironment):
   """Steps `batch_size` copies of a Gymnasium environment.
 
   The observation [n+1] is the flattened observation, then the time step, both as floats.
-  Actions in [-1, 1] are rescaled to the environment's bounds. An episode ends, with discount
-  0, when the environment ends it and at the latest after H steps: in a problem of H steps
-  nothing that comes after them counts. A copy that is stepped at its end begins its next
+  Actions in [-1, 1] are rescaled to the environment's bounds. An episode ends when the environment
+  ends it and at the latest after H steps, with discount 0, since in a problem of H steps nothing
+  that comes after them counts; where the system is not time-aware, the discount is 0 only if the
+  environment terminated. A copy that is stepped at its end begins its next
   episode; the others go on.
 
   Every episode is reset with a seed made of the environment's, the copy's number and the
@@ -113,7 +114,8 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     if ended and self._system.has_fixed_length and self._t[i] < self._system.horizon:
       self._fail(i, f'ended the episode before H = {self._system.horizon}: add '
                     '--gin_bindings=CAN_TERMINATE=True')
-    return self._state(i, observation), reward, 0.0 if ended else 1.0
+    is_end = ended if self._system.time_aware else terminated
+    return self._state(i, observation), reward, 0.0 if is_end else 1.0
 
   def _state(self, i, observation):
     state = np.ravel(observation).astype(np.float32)

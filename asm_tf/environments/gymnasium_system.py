@@ -23,6 +23,7 @@ class GymnasiumSystem:
     name: id of the environment.
     horizon: H, the largest number of steps of an episode.
     has_fixed_length: True where every episode has H steps.
+    time_aware: False where H only cuts episodes short.
     state_low: [n] bounds of the flattened observation, -inf where there is none.
     state_high: [n].
   """
@@ -33,21 +34,25 @@ class GymnasiumSystem:
   distractors = 0
   dt = 1  # pictures count time in steps
 
-  def __init__(self, horizon: int, environment: str, can_terminate: bool = True,
-               kwargs: dict | None = None):
+  def __init__(self, horizon: int | None, environment: str, can_terminate: bool = True,
+               kwargs: dict | None = None, time_aware: bool = True):
     """Looks at the environment.
 
     Args:
-      horizon: H: at most the environment's own limit; below it, episodes end at H.
+      horizon: H: at most the environment's own limit; below it, episodes end at H. None for
+        that limit.
       environment: id, such as 'Pendulum-v1'.
       can_terminate: False promises that no episode ends before H, which spares the agent
         the mask and the model of termination.
       kwargs: dict, passed on to `gymnasium.make`.
+      time_aware: True makes H a part of the problem: agents see the step, and nothing after H
+        counts. False does neither: where H, or the environment's own limit, cuts an episode
+        short, what would have come counts as much as before (Pardo et al., "Time Limits in
+        Reinforcement Learning", ICML 2018). It needs an agent with a critic.
 
     Raises:
       UserError: if the environment cannot be made, or has spaces or a length that do not fit.
     """
-    require_at_least(2, horizon=horizon)
     if not isinstance(environment, str) or not environment:
       raise UserError(f'the environment is {environment!r}: give the id of a Gymnasium '
                       "environment, such as 'Pendulum-v1'.")
@@ -58,11 +63,12 @@ class GymnasiumSystem:
     if not isinstance(kwargs or {}, dict):
       raise UserError(f'kwargs of {environment} is {kwargs!r}: give a dict.')
     self.name = environment
-    self.horizon = horizon
     self.has_fixed_length = not can_terminate
+    self.time_aware = time_aware
     self._kwargs = dict(kwargs or {})
     made = self.make()
-    self._check_length(made.spec.max_episode_steps if made.spec else None)
+    self.horizon = self._checked_length(
+        horizon, made.spec.max_episode_steps if made.spec else None)
     space = self._box(made.observation_space, 'observation', 'FlattenObservation')
     self._action_space = self._box(made.action_space, 'action', 'RescaleAction')
     made.close()
@@ -111,10 +117,15 @@ class GymnasiumSystem:
     control = np.clip(control, low, high)  # rounding may lead out
     return np.reshape(control, self._action_space.shape).astype(self._action_space.dtype)
 
-  def _check_length(self, limit):
-    if limit is not None and self.horizon > limit:
-      raise UserError(f'the horizon is {self.horizon}, and an episode of {self.name} ends after '
+  def _checked_length(self, horizon, limit):
+    if horizon is None and limit is None:
+      raise UserError(f'{self.name} has no limit of steps: give one, HORIZON=1000 for example.')
+    horizon = limit if horizon is None else horizon
+    require_at_least(2, horizon=horizon)
+    if limit is not None and horizon > limit:
+      raise UserError(f'the horizon is {horizon}, and an episode of {self.name} ends after '
                       f'{limit} steps: give HORIZON={limit} or less.')
+    return horizon
 
   def _box(self, space, what, wrapper):
     import gymnasium

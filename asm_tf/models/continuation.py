@@ -1,10 +1,10 @@
 """Termination in imagined returns (after DreamerV2; Hafner et al., 2021).
 
     c(s, t) = P(the episode continues from s at t)
-    J = sum_t r(s_t, a_t, t) prod_{k <= t} c(s_k, k)
+    J = sum_t r(s_t, a_t, t) prod_{0 < k <= t} c(s_k, k)
 
-c is learned by binary cross-entropy on the states that were visited: 0 where the episode
-ended before step H, 1 elsewhere. Without it the imagined states would earn rewards for ever,
+c is learned by binary cross-entropy on the states that were visited: 0 where the environment
+ended the episode, 1 elsewhere. Without it the imagined states would earn rewards for ever,
 and a task that consists in surviving would leave nothing to learn from.
 """
 
@@ -43,19 +43,18 @@ class ContinuationModel(tf.keras.Model):
       x = layer(x)
     return self._read_out(x)[..., 0]
 
-  def loss(self, states: tf.Tensor, t: tf.Tensor | int, steps: tf.Tensor,
-           visited_weights: tf.Tensor) -> tf.Tensor:
-    """Mean binary cross-entropy (nats) over the states that were visited.
+  def loss(self, states: tf.Tensor, t: tf.Tensor | int, continues: tf.Tensor,
+           weights: tf.Tensor) -> tf.Tensor:
+    """Mean binary cross-entropy (nats).
 
     Args:
-      states: [B, H, n], s_0 .. s_{H-1}, padded.
-      t: [H].
-      steps: [B, H], whether step t was taken from s_t.
-      visited_weights: [B, H], the `mask_weights` of the states that were visited.
+      states: [B, T, n].
+      t: [B, T] or [T].
+      continues: [B, T], 0 where the episode ended in the state, else 1.
+      weights: [B, T], of mean 1, 0 where no state was visited.
     """
-    logits = self(states, t)
-    entropy = tf.nn.sigmoid_cross_entropy_with_logits(tf.cast(steps, logits.dtype), logits)
-    return tf.reduce_mean(visited_weights * entropy)
+    entropy = tf.nn.sigmoid_cross_entropy_with_logits(continues, self(states, t))
+    return tf.reduce_mean(weights * entropy)
 
 
 class RewardUntilTermination(tf.keras.Model):
@@ -72,32 +71,15 @@ class RewardUntilTermination(tf.keras.Model):
     self.reward = reward
     self.continuation = continuation
 
-  def observe(self, rewards: tf.Tensor, mask: tf.Tensor | None = None) -> None:
-    """See `RewardModel`."""
-    self.reward.observe(rewards, mask)
-
   def call(self, states: tf.Tensor, actions: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:
-    """Rewards [B, H] of states [B, H, n], actions [B, H, m] and steps t [H] = 0, 1, ..
+    """Rewards [B, T] of states [B, T, n], actions [B, T, m] and steps t [T] or [B, T].
 
-    t must start at 0, with s_0: the product over c begins with the first state given.
+    They are those of one sequence: the first state is certain to be reached.
     """
-    log_c = tf.math.log_sigmoid(self.continuation(states, t))
+    return self.reward(states, actions, t) * self.reached(states, t)
+
+  def reached(self, states: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:
+    """The probability [B, T] of reaching each of the states [B, T, n] of a sequence."""
+    log_c = tf.math.log_sigmoid(self.continuation(states, t))[:, 1:]
     # The product by logarithms, which stay finite where c underflows.
-    return self.reward(states, actions, t) * tf.exp(tf.cumsum(log_c, 1))
-
-  def loss(self, states: tf.Tensor, actions: tf.Tensor, t: tf.Tensor | int, rewards: tf.Tensor,
-           steps: tf.Tensor, taken_weights: tf.Tensor, visited_weights: tf.Tensor) -> tf.Tensor:
-    """The reward model's loss and the continuation model's, added.
-
-    Args:
-      states: [B, H, n], s_0 .. s_{H-1}, padded.
-      actions: [B, H, m].
-      t: [H].
-      rewards: [B, H].
-      steps: [B, H], whether step t was taken.
-      taken_weights: [B, H], the `mask_weights` of these steps.
-      visited_weights: [B, H], those of the states that were visited. Both are taken over the
-        whole batch, so that the mean of losses of its parts is its loss.
-    """
-    return (self.reward.loss(states, actions, t, rewards, taken_weights)
-            + self.continuation.loss(states, t, steps, visited_weights))
+    return tf.exp(tf.pad(tf.cumsum(log_c, 1), [[0, 0], [1, 0]]))

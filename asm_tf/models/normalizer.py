@@ -6,21 +6,29 @@ the start, at the end and at a switch, which a network that is given only t / H 
 learn. Time is given as t / H and as sin and cos of 2^k pi t / H for several k.
 """
 
+import copy
 import math
 
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_positive
+from asm_tf.models.observed_range import ObservedRange
 from asm_tf.models.running_moments import RunningMoments
 
 _OCTAVES = 5
 
 
 class Normalizer(tf.Module):
-  """Streaming normalisation of states and time, shared by model and policy."""
+  """Streaming normalisation of states and time, shared by model and policy.
+
+  Attributes:
+    horizon: H.
+    margin: see the constructor.
+  """
 
   def __init__(self, state_size: int, horizon: int, enabled: bool = True,
-               dtype: tf.DType = tf.float32, margin: float | None = None):
+               dtype: tf.DType = tf.float32, margin: float | None = None,
+               time_aware: bool = True):
     """Builds the normaliser.
 
     Args:
@@ -31,6 +39,7 @@ class Normalizer(tf.Module):
       dtype: of the running moments.
       margin: how far imagined states may leave the range that was observed, in units of its
         width, on either side; None does not bound them.
+      time_aware: False gives no time features.
     """
     super().__init__(name='normalizer')
     if margin is not None:
@@ -40,13 +49,18 @@ class Normalizer(tf.Module):
                         'not kept with Normalizer.enabled = False: set Normalizer.margin = None.')
     self._moments = RunningMoments(state_size, dtype)
     self._differences = RunningMoments(state_size, dtype, name='differences')
-    self._low = tf.Variable(tf.zeros([state_size], dtype), trainable=False, name='low')
-    self._high = tf.Variable(tf.zeros([state_size], dtype), trainable=False, name='high')
-    self._has_range = tf.Variable(False, trainable=False, name='has_range')
+    self._range = ObservedRange(state_size, dtype)
     self.horizon = horizon
     self._enabled = enabled
-    self._margin = margin
+    self.margin = margin
     self._dtype = dtype
+    self._time_aware = time_aware
+
+  def without_time(self, horizon: int) -> 'Normalizer':
+    """Returns this normaliser, its moments shared, for sequences of `horizon` steps of any time."""
+    shared = copy.copy(self)
+    shared.horizon, shared._time_aware = horizon, False
+    return shared
 
   def update(self, states: tf.Tensor, mask: tf.Tensor | None = None) -> None:
     """Takes new trajectories into the moments and the range.
@@ -62,11 +76,7 @@ class Normalizer(tf.Module):
     rows, seen = _as_rows(states, visited)
     self._moments.update(rows, seen)
     self._differences.update(*_as_rows(differences, visited[..., 1:] & visited[..., :-1]))
-    rows = tf.boolean_mask(rows, seen & tf.reduce_all(tf.math.is_finite(rows), -1))
-    low, high = tf.reduce_min(rows, 0), tf.reduce_max(rows, 0)  # +-inf where there are none
-    self._low.assign(tf.where(self._has_range, tf.minimum(self._low, low), low))
-    self._high.assign(tf.where(self._has_range, tf.maximum(self._high, high), high))
-    self._has_range.assign(True)
+    self._range.update(rows, seen)
 
   def normalize(self, states: tf.Tensor) -> tf.Tensor:
     """Returns states [..., n] in units of their spread."""
@@ -85,22 +95,8 @@ class Normalizer(tf.Module):
     return differences * self._differences.std if self._enabled else differences
 
   def bound(self, states: tf.Tensor) -> tf.Tensor:
-    """Bounds states [..., n] smoothly to the observed range and a margin around it.
-
-    Within the range it is the identity, and so is its gradient. Beyond it,
-    s = high + w tanh((s - high) / w) with w = margin (high - low), and the same below.
-    """
-    if self._margin is None:
-      return states
-    width = self._margin * tf.where(self._high > self._low, self._high - self._low,
-                                    tf.ones_like(self._high))
-    inside = tf.clip_by_value(states, self._low, self._high)
-    return inside + width * tf.tanh((states - inside) / width)
-
-  @property
-  def bounds_states(self) -> bool:
-    """Whether `bound` does anything."""
-    return self._margin is not None
+    """Bounds states [..., n] smoothly to the observed range and the margin around it."""
+    return states if self.margin is None else self._range.bound(states, self.margin)
 
   @property
   def enabled(self) -> bool:
@@ -110,6 +106,8 @@ class Normalizer(tf.Module):
   @property
   def time_size(self) -> int:
     """Number of time features."""
+    if not self._time_aware:
+      return 0
     return 1 + 2 * _OCTAVES if self._enabled else 1
 
   def join(self, *parts: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:
@@ -124,7 +122,9 @@ class Normalizer(tf.Module):
       [..., sum of k + time_size].
     """
     zeros = tf.zeros_like(parts[-1][..., :1])
-    return tf.concat([part + zeros for part in (*parts, self.time(t))], -1)
+    if self._time_aware:
+      parts = *parts, self.time(t)
+    return tf.concat([part + zeros for part in parts], -1)
 
   def time(self, t: tf.Tensor | int) -> tf.Tensor:
     """Returns the time features [..., time_size] of the integer steps `t` [...]."""

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from asm_tf.errors import require_sizes
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.observed_range import ObservedRange
 from asm_tf.models.products import Dense
 from asm_tf.models.running_moments import RunningMoments
 
@@ -29,6 +30,7 @@ class RewardModel(tf.keras.Model):
     super().__init__(name='reward', dtype=dtype)
     self._normalizer = normalizer
     self._moments = RunningMoments(1, dtype) if normalizer.enabled else None
+    self._range = ObservedRange(1, dtype)
     self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._read_out = tf.keras.layers.Dense(1, dtype=dtype, name='read_out')
@@ -36,17 +38,24 @@ class RewardModel(tf.keras.Model):
          tf.zeros([1], tf.int32))
 
   def observe(self, rewards: tf.Tensor, mask: tf.Tensor | None = None) -> None:
-    """Takes the rewards [...] of new episodes, where `mask` [...] is true, into the moments."""
+    """Takes the rewards [...] of new episodes, where `mask` [...] is true, into the scales."""
+    rows = tf.reshape(rewards, [-1, 1])
+    mask = tf.fill(tf.shape(rows)[:1], True) if mask is None else tf.reshape(mask, [-1])
     if self._moments is not None:
-      self._moments.update(tf.reshape(rewards, [-1, 1]),
-                           None if mask is None else tf.reshape(mask, [-1]))
+      self._moments.update(rows, mask)
+    self._range.update(rows, mask)
 
   def call(self, states: tf.Tensor, actions: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:
-    """Predicts the reward [...] of states [..., n], actions [..., m] and steps t, broadcastable."""
+    """Predicts the reward [...] of states [..., n], actions [..., m] and steps t, broadcastable.
+
+    It is bounded to the rewards that were observed where the normaliser bounds states.
+    """
     reward = self._scaled(states, actions, t)
     if self._moments is not None:
       reward = reward * self._moments.std[0] + self._moments.mean[0]
-    return reward
+    if self._normalizer.margin is None:
+      return reward
+    return self._range.bound(reward[..., None], self._normalizer.margin)[..., 0]
 
   def loss(self, states: tf.Tensor, actions: tf.Tensor, t: tf.Tensor | int, rewards: tf.Tensor,
            weights: tf.Tensor | None = None) -> tf.Tensor:

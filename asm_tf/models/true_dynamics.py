@@ -17,16 +17,22 @@ from asm_tf.systems.system import System
 class TrueDynamics(SequenceModel):
   """A `System`, without noise, behind the contract of the world models; nothing to train."""
 
-  def __init__(self, system: System):
+  def __init__(self, system: System, first_step: tf.Tensor | int = 0):
+    """Wraps the system; its sequences begin at `first_step`, [B] or one for all."""
     super().__init__(name='true_dynamics', dtype=system.dtype)
     self._system = system
+    self._first_step = first_step
+
+  def starting_at(self, first_step: tf.Tensor) -> 'TrueDynamics':
+    """Returns the dynamics of sequences that begin at `first_step` [B]."""
+    return TrueDynamics(self._system, first_step)
 
   def start(self, initial_state: tf.Tensor, horizon: int) -> tf.Tensor:
     return initial_state
 
   def step(self, carry: tf.Tensor, action: tf.Tensor,
            t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
-    state = self._system.step(carry, action, t)
+    state = self._system.step(carry, action, self._first_step + t)
     return state, state
 
 

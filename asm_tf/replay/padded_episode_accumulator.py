@@ -6,6 +6,8 @@ import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 from tf_agents.typing import types
 
+from asm_tf.replay import episode_steps
+
 
 class PaddedEpisodeAccumulator(tf.Module):
   """A driver observer that pads episodes to one length and hands on a batch of them.
@@ -24,7 +26,7 @@ class PaddedEpisodeAccumulator(tf.Module):
       batch_size: of the environment.
       length: rows of the longest episode, H+1.
       observers: functions of an episode batch, a Trajectory [batch_size, length, ...].
-      once: keep the first batch, and take nothing more until `restart`.
+      first_episode_only: keep the first batch, and take nothing more until `restart`.
     """
     super().__init__(name='padded_episode_accumulator')
     self._length = length
@@ -71,16 +73,4 @@ class PaddedEpisodeAccumulator(tf.Module):
 
   def latest(self) -> Trajectory:
     """The most recent episodes, a Trajectory [batch_size, length, ...]."""
-    rows = tf.range(self._length)
-    source = tf.minimum(rows, self._boundary[:, None])  # [B, length]
-    episodes = tf.nest.map_structure(
-        lambda x: tf.gather(x, source, axis=1, batch_dims=1), self._episodes)
-    is_padding = rows > self._boundary[:, None]
-
-    def cleared(x):
-      return tf.where(tf.reshape(is_padding, is_padding.shape + [1] * (len(x.shape) - 2)),
-                      tf.zeros_like(x), x)
-
-    # The reward of a boundary row is 0 already.
-    return episodes._replace(
-        action=cleared(episodes.action), discount=cleared(episodes.discount))
+    return episode_steps.pad(self._episodes, self._boundary)

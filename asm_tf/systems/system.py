@@ -27,10 +27,12 @@ class System:
       A system with a fixed dt overrides `dt` instead.
     is_differentiable: `step` and `reward` exist, in TensorFlow.
     has_fixed_length: every episode has H steps.
+    time_aware: H belongs to the problem: agents see the step, and nothing after H counts.
   """
 
   is_differentiable = True
   has_fixed_length = True
+  time_aware = True
   start: Sequence[float] = ()
   state_bounds: Sequence[tuple[float, float]] = ()
   control_bounds: Sequence[tuple[float, float]] = ()

@@ -17,10 +17,9 @@ from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
-from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
+from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.system import System
 
-Replay = EpisodeReplayBuffer | TransitionReplayBuffer
 # Environment steps' worth of updates between two returns to Python: about a second.
 _CHUNK = 2000
 # As many dropped episodes in a row are no accident.
@@ -43,8 +42,7 @@ class Trainer(tf.Module):
   def __init__(self, system: System | GymnasiumSystem,
                make_agent: Callable[[AgentSetup], tf_agent.TFAgent], seed: int,
                execution: Execution | None = None, warmup_steps: int = 1500, model_period: int = 2,
-               batch_size: int = 64,
-               make_replay: Callable[..., Replay] = EpisodeReplayBuffer):
+               batch_size: int = 64):
     """Builds everything that a run checkpoints.
 
     Args:
@@ -57,9 +55,9 @@ class Trainer(tf.Module):
         episode in which they are reached is finished.
       model_period: environment steps per `train` call of the agent, exact on average (the
         paper's replay ratio 2).
-      batch_size: replay items per `train` call, trajectories or transitions; fewer where
+      batch_size: replay items per `train` call: whole episodes, or windows of them where the
+        agent's `train_sequence_length` is shorter; fewer where
         `EpisodeReplayBuffer.batch_steps` says so.
-      make_replay: class of replay buffer, filled with whole episodes.
     """
     super().__init__(name='trainer')
     execution = Execution() if execution is None else execution
@@ -79,7 +77,10 @@ class Trainer(tf.Module):
     specs = self.env.time_step_spec(), self.env.action_spec()
     self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
-    self.replay = make_replay(spec, rows, seed=(seed, 5))
+    window = self.agent.train_sequence_length - 1
+    self.replay = (
+        EpisodeReplayBuffer(spec, rows, (seed, 5)) if window == system.horizon
+        else WindowReplayBuffer(spec, rows, window, (seed, 5)))
     self._batch_size = self.replay.batch_size(batch_size)
     execution.require_shardable(**{'Trainer.batch_size': self._batch_size})
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')

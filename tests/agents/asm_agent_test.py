@@ -86,7 +86,8 @@ def build(seed=0, make_model=drift, learn_reward=False, model_period=2, policy_p
   policy_learner = PolicyLearner(actor, world, setup, learning_rate=1e-2, **policy_settings)
   reward_learner = RewardLearner(reward, setup, learning_rate=1e-2) if learn_reward else None
   comparison = GradientComparison(policy_learner, world, setup, comparison_period)
-  agent = AsmAgent(setup, world, model_learner, policy_learner, reward_learner,
+  agent = AsmAgent(setup, world, model_learner, policy_learner,
+                   [reward_learner] if learn_reward else [],
                    comparison if comparison_period else None, policy_period=policy_period)
   parts = {'model': (model, model_learner._optimizer),
            'actor': (agent.policy, policy_learner._optimizer)}

@@ -16,7 +16,6 @@ from asm_tf.agents.sac_agent import EntropyConstant, SoftActorCritic, make_sac_a
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.errors import UserError
 from asm_tf.models.normalizer import Normalizer
-from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
 from asm_tf.systems.myriad.bioreactor import Bioreactor
 from asm_tf.training.trainer import Trainer
 
@@ -30,7 +29,7 @@ def trainer(seed=0, model_period=1, entropy_constant=EntropyConstant, **settings
           SacNetworks, critic_hidden_sizes=SIZES, actor_hidden_sizes=SIZES),
       entropy_constant=entropy_constant, agent=functools.partial(SoftActorCritic, **settings))
   return Trainer(Bioreactor(H), make_agent, seed, warmup_steps=20, model_period=model_period,
-                 batch_size=16, make_replay=TransitionReplayBuffer)
+                 batch_size=16)
 
 
 def experience(trained):
@@ -124,7 +123,7 @@ def test_the_critic_is_given_rewards_in_units_and_a_discount(normalize, centered
   trained = trainer(discount=0.9)
   batch, seen = experience(trained), {}
   agent = trained.agent
-  rewards = np.reshape(trained.replay.gather_all().reward[0], [4, -1])[:, :H]
+  rewards = np.reshape(trained.replay.gather_all().reward, [4, H + 1])[:, :H]
   inner = agent.critic_loss
 
   def spy(time_steps, actions, next_time_steps, **named):
@@ -148,9 +147,9 @@ def test_samples_are_transitions_of_one_episode_or_its_end():
   t = pairs.observation[..., -1].numpy()
   last = t[:, 0] == H - 1
   assert pairs.reward.shape == (500, 2)
-  assert not np.any(pairs.is_boundary())
+  np.testing.assert_array_equal(pairs.is_boundary(), np.stack([np.zeros_like(last), last], 1))
   np.testing.assert_array_equal(pairs.discount[:, 0], np.where(last, 0, 1))
-  np.testing.assert_array_equal(t[:, 1], np.where(last, 0, t[:, 0] + 1))
+  np.testing.assert_array_equal(t[:, 1], t[:, 0] + 1)
   assert set(t[:, 0]) == set(range(H))
 
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
+from tf_agents.trajectories import time_step as ts
 
+from asm_tf.agents.critic import Critic
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sac_agent import SoftActorCritic, make_sac_agent
@@ -26,7 +28,7 @@ from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay import episode_steps
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
-from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
+from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.training import train as train_module
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
@@ -46,6 +48,8 @@ small_asm = functools.partial(
     actor=functools.partial(SquashedGaussianActor, hidden_sizes=(8,)))
 quick_asm = functools.partial(  # to trace
     small_asm, world_model=functools.partial(Markov, hidden_sizes=(4,)))
+small_windows = functools.partial(
+    quick_asm, critic=functools.partial(Critic, hidden_sizes=(8,), imagined_steps=3))
 small_sac = functools.partial(
     make_sac_agent, agent=functools.partial(SoftActorCritic, policy_period=2),
     networks=functools.partial(SacNetworks, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,)))
@@ -199,16 +203,16 @@ def test_an_update_does_not_see_what_pads_an_episode(microbatches, episodes):
 
 def test_transitions_are_those_that_happened(episodes):
   spec = tf.nest.map_structure(lambda x: tf.TensorSpec(x.shape[2:], x.dtype), episodes)
-  replay = TransitionReplayBuffer(spec, H + 1, capacity=1000)
-  for i in range(16):
-    replay.add_batch(tf.nest.map_structure(lambda x, i=i: x[i:i + 1], episodes))
+  replay = WindowReplayBuffer(spec, H + 1, window=1, capacity=1000)
+  replay.add_batch(episodes)
   states, rewards = real(episodes)
   kept = replay.gather_all()
-  np.testing.assert_array_equal(kept.reward[0], rewards)
-  assert not np.any(kept.is_boundary())
-  assert len(states) == len(rewards) + 16
-  assert np.sum(kept.is_last()) == 16
-  assert np.all(kept.discount[kept.is_last()] == 0)
+  np.testing.assert_array_equal(kept.observation[:, :-1], states)
+  np.testing.assert_array_equal(kept.reward[~kept.is_boundary()], rewards)
+  is_step = ~kept.is_boundary()
+  ends = (kept.next_step_type == ts.StepType.LAST)[is_step].numpy()
+  assert np.sum(ends) == 16
+  np.testing.assert_array_equal(kept.discount[is_step], np.where(ends, 0.0, 1.0))
 
 
 def models():
@@ -224,7 +228,7 @@ def test_imagined_rewards_count_by_the_chance_that_they_are_reached():
   c = 1 / (1 + np.exp(-product.continuation(states, t).numpy()))
   expected = product.reward(states, actions, t).numpy()
   for k in range(H):
-    expected[:, k] *= np.prod(c[:, :k + 1], 1)
+    expected[:, k] *= np.prod(c[:, 1:k + 1], 1)
   np.testing.assert_allclose(product(states, actions, t), expected, rtol=1e-4, atol=1e-6)
 
 
@@ -236,21 +240,21 @@ def test_the_gradient_is_finite_where_no_reward_is_reached():
     tape.watch(states)
     rewards = product(states, tf.zeros([3, H, 1]), tf.range(H))
   assert np.all(np.isfinite(tape.gradient(rewards, states)))
-  np.testing.assert_array_equal(rewards, tf.zeros([3, H]))
+  assert np.all(rewards[:, 0] != 0)
+  np.testing.assert_array_equal(rewards[:, 1:], tf.zeros([3, H - 1]))
 
 
 def test_the_end_is_learned(episodes):
   """c is near 1 in the corridor, near 0 outside it; padding says nothing."""
   product, optimizer = models(), tf.keras.optimizers.Adam(3e-2, jit_compile=False)
-  taken, batch = episode_steps.steps_taken(episodes), spoiled(episodes)
-  states, t = batch.observation[:, :-1, :-1], tf.range(H)
+  batch, weights = spoiled(episodes), mask_weights(episode_steps.steps_taken(episodes))
+  states, t, continues = batch.observation[:, 1:, :-1], tf.range(1, H + 1), batch.discount[:, :-1]
   continuation = product.continuation
-  visited = mask_weights(episode_steps.states_visited(episodes)[:, :-1])
 
   @tf.function
   def update():
     with tf.GradientTape() as tape:
-      loss = continuation.loss(states, t, taken, visited)
+      loss = continuation.loss(states, t, continues, weights)
     variables = continuation.trainable_variables
     optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     return loss
@@ -263,8 +267,9 @@ def test_the_end_is_learned(episodes):
                      for x in (0.0, 1.6))
   assert inside > 0.9
   assert outside < 0.1
-  unspoiled = continuation.loss(episodes.observation[:, :-1, :-1], t, taken, visited)
-  assert continuation.loss(states, t, taken, visited).numpy() == pytest.approx(unspoiled.numpy())
+  unspoiled = continuation.loss(episodes.observation[:, 1:, :-1], t, continues, weights)
+  loss = continuation.loss(states, t, continues, weights)
+  assert loss.numpy() == pytest.approx(unspoiled.numpy())
 
 
 def train(root_dir, system):
@@ -280,10 +285,11 @@ def rows(root_dir):
           for line in (root_dir / 'metrics.jsonl').read_text().splitlines()]
 
 
-def test_a_restored_run_goes_on_to_the_same_bits(tmp_path):
+@pytest.mark.parametrize('make_agent', [quick_asm, small_windows])
+def test_a_restored_run_goes_on_to_the_same_bits(make_agent, tmp_path):
   def build():
     tf.keras.utils.set_random_seed(0)
-    trainer = Trainer(corridor(), quick_asm, 0, eager(), warmup_steps=16, batch_size=4)
+    trainer = Trainer(corridor(), make_agent, 0, eager(), warmup_steps=16, batch_size=4)
     return trainer, Checkpointer(trainer, tmp_path / 'checkpoints', Workers(None))
 
   def finish(trainer):
@@ -303,11 +309,10 @@ def test_a_restored_run_goes_on_to_the_same_bits(tmp_path):
     np.testing.assert_array_equal(value, other)
 
 
-@pytest.mark.parametrize(('make_agent', 'replay'), [
-    (quick_asm, {}),
-    pytest.param(small_sac, {'make_replay': TransitionReplayBuffer}, marks=pytest.mark.slow)])
-def test_only_real_steps_are_counted(make_agent, replay):
-  trainer = Trainer(corridor(), make_agent, 0, eager(), warmup_steps=30, batch_size=4, **replay)
+@pytest.mark.parametrize('make_agent', [
+    quick_asm, small_windows, pytest.param(small_sac, marks=pytest.mark.slow)])
+def test_only_real_steps_are_counted(make_agent):
+  trainer = Trainer(corridor(), make_agent, 0, eager(), warmup_steps=30, batch_size=4)
   observe, steps = trainer.agent.observe, []
   trainer.agent.observe = lambda batch: (
       observe(batch), tf.numpy_function(lambda x: steps.append(int(x)), [
@@ -317,7 +322,7 @@ def test_only_real_steps_are_counted(make_agent, replay):
   assert trainer.env_steps == sum(steps)
   assert min(steps) < H
   assert trainer.updates == (trainer.env_steps - 30) // 2  # all that are due
-  if replay:
+  if make_agent is not quick_asm:
     assert trainer.replay.num_frames() == trainer.env_steps
 
 

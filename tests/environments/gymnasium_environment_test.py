@@ -9,7 +9,6 @@ import tensorflow as tf
 from tf_agents.environments import utils
 
 from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
-from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
 from asm_tf.environments.gymnasium_environment import GymnasiumCopies, GymnasiumEnvironment
@@ -192,8 +191,6 @@ def test_what_does_not_fit_is_refused_in_one_line(arguments, message):
 
 @pytest.mark.parametrize(('make_agent', 'message'), [
     (make_asm_agent, 'learned_reward.gin'),
-    (functools.partial(make_asm_agent, reward_model=RewardModel, gradient_comparison=(
-        functools.partial(GradientComparison, period=5))), 'GradientComparison.period'),
     (functools.partial(make_asm_agent, reward_model=RewardModel, world_model=functools.partial(
         make_true_dynamics, system=lambda _: corridor(), horizon=LIMIT)), 'learned world model'),
     (make_decision_transformer_agent, 'known optimum'),

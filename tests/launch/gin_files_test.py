@@ -87,10 +87,10 @@ def test_configures_what_its_name_promises(file):
   assert is_paper == (not gin.config.get_bindings('Normalizer').get('enabled', True))
   if 'make_asm_agent' in str(gin.query_parameter('train.make_agent')):
     rate = gin.query_parameter('PolicyLearner.learning_rate')
-    is_actions = file == 'gin/myriad_simulator_actions.gin'
-    assert rate == (1e-4 if is_paper else 1e-2 if is_actions else 1e-3)
+    others = {'gin/myriad_simulator_actions.gin': 1e-2, 'gin/gymnasium.gin': 3e-4}
+    assert rate == (1e-4 if is_paper else others.get(file, 1e-3))
   else:
-    assert re.sub('^(myriad|gymnasium_pendulum)_', '', pathlib.Path(file).stem) in BASELINES
+    assert re.sub('^(myriad|gymnasium)_', '', pathlib.Path(file).stem) in BASELINES
   stem = pathlib.Path(file).stem
   system = SYSTEMS.get(stem, 'GymnasiumSystem' if 'gymnasium' in stem else 'CancerTreatment')
   assert gin.query_parameter('SYSTEM/gin.macro.value').selector.endswith(system)
@@ -103,7 +103,7 @@ def test_configures_what_its_name_promises(file):
 @every_file
 def test_the_papers_files_leave_the_recipe_out(file):
   command_line.parse_gin([file], ['HORIZON=4'])
-  recipe = {'ColoredNoise.exponent': (0.0, 2.0)}
+  recipe = {} if 'gymnasium' in file else {'ColoredNoise.exponent': (0.0, 2.0)}
   if 'make_asm_agent' in str(gin.query_parameter('train.make_agent')):
     recipe |= {
         'AveragedActor.rate': (1.0, 0.02),
@@ -151,20 +151,19 @@ def test_builds_the_baseline(name, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(('name', 'agent'), [
-    ('gymnasium_pendulum', AsmAgent), ('gymnasium_pendulum_sac', SoftActorCritic)])
+    ('gymnasium', AsmAgent), ('gymnasium_sac', SoftActorCritic)])
 def test_builds_the_agent_of_a_gymnasium_environment(name, agent, tmp_path, monkeypatch):
   trainer = build([f'gin/{name}.gin'], tmp_path / 'run', monkeypatch)
   assert type(trainer.agent) is agent
   system = trainer.system
-  assert (system.name, system.horizon, system.has_fixed_length) == ('Pendulum-v1', 4, True)
-  if agent is AsmAgent:
-    assert type(trainer.agent.world.reward) is RewardModel
+  assert (system.name, system.horizon, system.time_aware) == ('Pendulum-v1', 4, False)
+  assert trainer.agent.train_sequence_length == (4 if agent is AsmAgent else 2)
 
 
 def test_another_gymnasium_environment_is_a_binding(tmp_path, monkeypatch):
-  trainer = build(['gin/gymnasium_pendulum.gin'], tmp_path / 'run', monkeypatch,
-                  "ENVIRONMENT='MountainCarContinuous-v0'", 'CAN_TERMINATE=True')
-  assert trainer.system.name == 'MountainCarContinuous-v0'
+  trainer = build(['gin/gymnasium.gin'], tmp_path / 'run', monkeypatch,
+                  "ENVIRONMENT='MountainCarContinuous-v0'", 'HORIZON=None')
+  assert (trainer.system.name, trainer.system.horizon) == ('MountainCarContinuous-v0', 999)
   assert type(trainer.agent.world.reward) is RewardUntilTermination
 
 

@@ -33,7 +33,6 @@ from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.reward_model import RewardModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
-from asm_tf.replay.transition_replay_buffer import TransitionReplayBuffer
 from asm_tf.systems.myriad.bioreactor import Bioreactor
 from asm_tf.training.stop_signal import Stopped
 from asm_tf.training.strategies import make_strategy
@@ -55,8 +54,7 @@ AGENTS = {
     'SAC': (functools.partial(
         make_sac_agent, agent=functools.partial(SoftActorCritic, policy_period=4),
         networks=functools.partial(
-            SacNetworks, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,))), False,
-            {'make_replay': TransitionReplayBuffer}),
+            SacNetworks, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,))), False, {}),
     'decision transformer': (functools.partial(
         make_decision_transformer_agent, model=functools.partial(
             DecisionTransformer, context_size=4, embedding_size=4, num_layers=1, num_heads=1,

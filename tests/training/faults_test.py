@@ -20,7 +20,6 @@ from tf_agents.policies import policy_saver
 
 from asm_tf.agents.sequence_search_agent import SequenceSearchAgent, make_sequence_search_agent
 from asm_tf.errors import LostWorkers, UserError
-from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import checkpointer, failed_writes
 from asm_tf.training import train as train_module
@@ -49,8 +48,7 @@ def train(root_dir, profile=False, **changes):
           make_sequence_search_agent,
           agent=functools.partial(SequenceSearchAgent, population=5, elite=2)),
       'make_trainer': functools.partial(
-          Trainer, warmup_steps=30, batch_size=4,
-          make_replay=functools.partial(EpisodeReplayBuffer, capacity=1000)),
+          Trainer, warmup_steps=30, batch_size=4),
       'make_loop': functools.partial(
           TrainingLoop, num_env_steps=90, eval_interval=12, checkpoint_interval=30)}
   return train_module.train(

@@ -1,0 +1,134 @@
+"""What comes after an imagined window, as SAC's critics estimate it."""
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.entropy_constant import EntropyConstant
+from asm_tf.agents.reward_units import RewardUnits
+from asm_tf.agents.sac_networks import NormalizedCritic
+from asm_tf.errors import UserError, require_at_least
+from asm_tf.gradients.policy_gradient import Reward
+from asm_tf.models.continuation import RewardUntilTermination
+from asm_tf.models.normalizer import Normalizer
+
+
+class Critic(tf.Module):
+  """Two estimates of Q(s, a, t), the discounted return from a state and an action on.
+
+  The smaller one counts (clipped double Q-learning: Fujimoto et al., 2018). Each has a slow copy,
+  the target, from which it learns.
+
+  Attributes:
+    units: the `RewardUnits` that the estimates count in.
+    discount: gamma.
+    imagined_steps: k, the imagined steps after which the estimate stands for all that follow.
+  """
+
+  def __init__(self, setup: AgentSetup, normalizer: Normalizer,
+               hidden_sizes: Sequence[int] = (256, 256), discount: float = 0.99,
+               target_update_tau: float = 0.005, imagined_steps: int = 3,
+               entropy_constant: EntropyConstant | None = None):
+    """Builds the networks.
+
+    Args:
+      setup: what the agent is built for.
+      normalizer: of states and time.
+      hidden_sizes: widths of the ReLU layers of each network.
+      discount: gamma, above 0, up to 1.
+      target_update_tau: share of the networks that the targets take on at each update.
+      imagined_steps: k.
+      entropy_constant: alpha, in `units`; by default `EntropyConstant()`.
+
+    Raises:
+      UserError: for a number out of range.
+    """
+    super().__init__(name='critic')
+    entropy = EntropyConstant() if entropy_constant is None else entropy_constant
+    for name, value in {'discount': discount, 'target_update_tau': target_update_tau}.items():
+      if not 0 < value <= 1:
+        raise UserError(f'Critic.{name} is {value}: give a number above 0, up to 1.')
+    require_at_least(1, **{'Critic.imagined_steps': imagined_steps})
+    self.discount = discount
+    self.imagined_steps = imagined_steps
+    self.units = RewardUnits(setup, normalizer.enabled, discount, centered=False)
+    self._tau = target_update_tau
+    self._last_step = setup.system.horizon if setup.system.time_aware else None
+    spec = setup.time_step_spec.observation, setup.action_spec
+    with setup.execution.creating_variables():
+      self._log_alpha = tf.Variable(math.log(entropy.initial), name='log_alpha')
+      self._networks, self._targets = (
+          [NormalizedCritic(spec, normalizer=normalizer, joint_fc_layer_params=hidden_sizes,
+                            kernel_initializer='glorot_uniform',
+                            last_kernel_initializer='glorot_uniform') for _ in range(2)]
+          for _ in range(2))
+      for network in (*self._networks, *self._targets):
+        network.create_variables()
+    self._copy(1.0)
+    self._target_entropy = -setup.action_spec.shape[0] / 2
+    self._optimizer = setup.execution.adam(
+        entropy.learning_rate, [self._log_alpha]) if entropy.learned else None
+
+  @property
+  def entropy_constant(self) -> tf.Tensor:
+    """alpha, the weight of the entropy of a step, in `units`."""
+    return tf.exp(self._log_alpha)
+
+  def tune_entropy_constant(self, entropy: tf.Tensor) -> None:
+    """Moves alpha, where it is learned, by the policy's entropy (nats a step)."""
+    if self._optimizer is not None:
+      self._optimizer.apply_gradients([(entropy - self._target_entropy, self._log_alpha)])
+
+  @property
+  def trainable_variables(self) -> list[tf.Variable]:
+    """Of the networks, not of the targets."""
+    return [variable for network in self._networks for variable in network.trainable_variables]
+
+  def observe(self, episodes: Trajectory) -> None:
+    """Takes new episodes, a Trajectory [B, H+1, ...], into the units."""
+    self.units.observe(episodes)
+
+  def estimates(self, observations: tf.Tensor, actions: tf.Tensor) -> list[tf.Tensor]:
+    """Returns both estimates, [B] in `units`, for observations [B, n+1] and actions [B, m]."""
+    return [network((observations, actions))[0] for network in self._networks]
+
+  def target_value(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
+    """Returns the smaller estimate of the targets; see `estimates`."""
+    return tf.minimum(*(network((observations, actions))[0] for network in self._targets))
+
+  def update_targets(self) -> None:
+    """Moves the targets towards the networks."""
+    self._copy(self._tau)
+
+  def ending(self, reward: Reward) -> Reward:
+    """Returns a reward whose sum over k+1 steps is the discounted return.
+
+    The first k steps have the given reward, the last one the smaller estimate of what comes from
+    there on; in a problem of H steps nothing comes at step H or later.
+
+    Args:
+      reward: function (states [B, T, n], actions [B, T, m], t) -> [B, T].
+    """
+    def rewards(states, actions, t):
+      t = tf.broadcast_to(t, states.shape[:2])  # [B, k+1]
+      observations = tf.concat([states, tf.cast(t, states.dtype)[..., None]], -1)
+      value = self.units.scale * tf.minimum(*self.estimates(observations[:, -1], actions[:, -1]))
+      can_terminate = isinstance(reward, RewardUntilTermination)
+      each = (reward.reward if can_terminate else reward)(states, actions, t)
+      each = tf.concat([each[:, :-1], value[:, None]], 1)
+      if can_terminate:
+        each *= reward.reached(states, t)
+      if self._last_step is not None:
+        each = tf.where(t < self._last_step, each, tf.zeros_like(each))
+      return each * self.discount ** tf.range(states.shape[1], dtype=each.dtype)
+
+    return rewards
+
+  def _copy(self, share):
+    for network, target in zip(self._networks, self._targets, strict=True):
+      for variable, slow in zip(
+          network.trainable_variables, target.trainable_variables, strict=True):
+        slow.assign(share * variable + (1 - share) * slow)
