@@ -14,6 +14,7 @@ from asm_tf.agents.model_learner import ModelLearner
 from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
+from asm_tf.agents.window_validation import WindowValidation
 from asm_tf.agents.world import World
 from asm_tf.errors import require_at_least
 from asm_tf.policies.colored_noise import ColoredNoise
@@ -32,14 +33,16 @@ class AsmAgent(tf_agent.TFAgent):
     model_learner: learns its model.
     policy_learner: improves the policy in it.
     other_learners: learn its reward and its critic, where there are any to learn.
-    model_validation: says how far the model can be trusted; None trusts it.
+    model_validation: measures the model on new episodes; a `ModelValidation` says how far it
+      can be trusted, otherwise it is.
   """
 
   def __init__(self, setup: AgentSetup, world: World, model_learner: ModelLearner,
                policy_learner: PolicyLearner,
                other_learners: Sequence[RewardLearner | CriticLearner] = (),
                gradient_comparison: GradientComparison | None = None,
-               model_validation: ModelValidation | None = None, policy_period: int = 16):
+               model_validation: ModelValidation | WindowValidation | None = None,
+               policy_period: int = 16):
     """Builds the agent from its parts.
 
     Args:
@@ -104,7 +107,8 @@ class AsmAgent(tf_agent.TFAgent):
     starts, noise = self.policy_learner.starts(experience), self.policy_learner.draw_noise()
     if self._gradient_comparison is not None:
       self._gradient_comparison.observe(starts, noise)
-    scale = 1.0 if self.model_validation is None else self.model_validation.update_scale()
+    scale = (self.model_validation.update_scale()
+             if isinstance(self.model_validation, ModelValidation) else 1.0)
     self.policy_learner.update(starts, noise, scale)
 
   def _loss(self, experience, weights=None, training=False):

@@ -13,6 +13,7 @@ from asm_tf.agents.model_learner import ModelLearner
 from asm_tf.agents.model_validation import ModelValidation
 from asm_tf.agents.policy_learner import PolicyLearner
 from asm_tf.agents.reward_learner import RewardLearner
+from asm_tf.agents.window_validation import WindowValidation
 from asm_tf.agents.world import World
 from asm_tf.errors import UserError
 from asm_tf.gradients.policy_gradient import Actor
@@ -78,7 +79,8 @@ def make_asm_agent(
   return agent(
       setup, world, model_learner(world, setup), improver, others,
       gradient_comparison=comparison if comparison.period else None,
-      model_validation=ModelValidation(world, setup) if critic is None else None)
+      model_validation=ModelValidation(world, setup) if critic is None else (
+          WindowValidation(world, policy.trained, setup)))
 
 
 def _build(setup, world_model, *arguments):

@@ -39,7 +39,8 @@ class ModelValidation(tf.Module):
     trust: q, a scalar.
     metrics: `UpdateMetrics` of the last new episode: `model_validation_loss`, the mean of e_t in
       units of the states' spread; `return_validation_error`, the error of the predicted return in
-      units of the returns' spread; `training_skill` k, `validation_skill` k', `model_trust` q.
+      units of the returns' spread; `training_skill` k, `validation_skill` k', `model_trust` q;
+      `return_spread`, the standard deviation of the returns of all episodes before.
   """
 
   def __init__(self, world: World, setup: AgentSetup, scale_updates: bool = True):
@@ -60,8 +61,9 @@ class ModelValidation(tf.Module):
       self.trust = tf.Variable(0.0, trainable=False, name='trust')
       self._last = [tf.Variable(tf.zeros(shape), trainable=False, name='last')
                     for shape in ([1, horizon + 1, n], [1, horizon, m], [1, horizon])]
-    self.metrics = UpdateMetrics('model_validation_loss', 'return_validation_error',
-                                 'training_skill', 'validation_skill', 'model_trust')
+    self.metrics = UpdateMetrics(
+        'model_validation_loss', 'return_validation_error', 'training_skill', 'validation_skill',
+        'model_trust', 'return_spread')
     self._validate = setup.execution.update_program(self._validate_model)
 
   def observe(self, episodes: Trajectory) -> None:
@@ -91,7 +93,8 @@ class ModelValidation(tf.Module):
     self.metrics.record(
         model_validation_loss=tf.reduce_mean((weights * error)[1:]),
         return_validation_error=tf.reduce_mean(tf.abs(return_error)) / self._returns.std[0],
-        training_skill=trained, validation_skill=unseen, model_trust=trust)
+        training_skill=trained, validation_skill=unseen, model_trust=trust,
+        return_spread=self._returns.spread[0])
     self._returns.update(returns[:, None])
     self._moments.update(tf.reshape(true[1:], [-1, spread.shape.num_elements()]))
     for variable, value in zip(self._last, new, strict=True):

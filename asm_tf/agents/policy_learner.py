@@ -15,7 +15,7 @@ from asm_tf.gradients.policy_gradient import (
     sequential_policy_gradient,
 )
 from asm_tf.models.running_moments import RunningMoments
-from asm_tf.models.timed import steps_from
+from asm_tf.models.timed import ActorFromStep
 
 
 class PolicyLearner(tf.Module):
@@ -125,7 +125,7 @@ class PolicyLearner(tf.Module):
       `Imagined`, with the gradients to ascend.
     """
     first_step = tf.cast(starts[:, -1], tf.int32) if self._has_windows else None
-    actor = self.actor if first_step is None else _ActorFromStep(self.actor, first_step)
+    actor = self.actor if first_step is None else ActorFromStep(self.actor, first_step)
     arguments = (world.imagination_from(first_step), world.objective_from(first_step), actor,
                  starts[:, :-1], noise, return_scale, entropy_constant)
     if self._closed_loop_weight:
@@ -153,15 +153,3 @@ class PolicyLearner(tf.Module):
       self._world.critic.tune_entropy_constant(entropy)
     self.metrics.record(applied, imagined_return=mean_return, policy_entropy=entropy,
                         policy_gradient_norm=norm)
-
-
-class _ActorFromStep:
-  """An actor in windows that begin at step t_0 [B] of the episode."""
-
-  def __init__(self, actor, first_step):
-    self.trainable_variables = actor.trainable_variables
-    self._actor = actor
-    self._first_step = first_step
-
-  def __call__(self, state, t):
-    return self._actor(state, steps_from(self._first_step, t))

@@ -44,7 +44,11 @@ class World(tf.Module):
 
   def objective_from(self, first_step: tf.Tensor | None) -> Reward:
     """Returns the reward from step t_0 [B] on and, where there is a critic, what it ends with."""
-    reward = self.reward if self.critic is None else self.critic.ending(self.reward)
+    return self.reward_from(first_step, self.critic)
+
+  def reward_from(self, first_step: tf.Tensor | None, critic: Critic | None = None) -> Reward:
+    """Returns the reward from step t_0 [B] on; see `objective_from`."""
+    reward = self.reward if critic is None else critic.ending(self.reward)
     if first_step is None:
       return reward
     return lambda states, actions, t: reward(states, actions, steps_from(first_step, t))

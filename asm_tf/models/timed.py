@@ -1,4 +1,4 @@
-"""A model of windows that begin anywhere in an episode."""
+"""A model, and a policy, in windows that begin anywhere in an episode."""
 
 from collections.abc import Sequence
 
@@ -63,6 +63,23 @@ class TimedModel(SequenceModel):
 
   def _with_times(self, actions):
     return self._with_time(actions, tf.range(actions.shape[1]))
+
+
+class ActorFromStep:
+  """A policy in windows that begin at step t_0 [B] of the episode.
+
+  Attributes:
+    trainable_variables: of the policy.
+  """
+
+  def __init__(self, actor: tf.keras.Model, first_step: tf.Tensor):
+    self.trainable_variables = actor.trainable_variables
+    self._actor = actor
+    self._first_step = first_step
+
+  def __call__(self, state: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
+    """state [B, ..., n] and a scalar t, or t [T], of the window -> mu, log sigma."""
+    return self._actor(state, steps_from(self._first_step, t))
 
 
 def steps_from(first_step: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:

@@ -16,6 +16,7 @@ from asm_tf.environments import scores
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.plots.trajectory import draw_trajectory
 from asm_tf.systems.system import System
+from asm_tf.training import exploitation
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluation
 from asm_tf.training.run_folder import RunFolder
@@ -29,6 +30,9 @@ _TAGS = {
     'collect_return': 'Metrics/AverageReturn',
     'updates': 'Metrics/Updates',
     'imagined_return': 'Metrics/ImaginedReturn',
+    'window_return': 'Metrics/WindowReturn',
+    'imagined_window_return': 'Metrics/ImaginedWindowReturn',
+    'imagination_excess': 'Metrics/ImaginationExcess',
     'policy_entropy': 'Policy/Entropy',
     'policy_gradient_norm': 'Policy/GradientNorm',
     'model_gradient_norm': 'Model/GradientNorm',
@@ -75,6 +79,7 @@ class Recorder:
     for name, points in drawn.items():  # restores what a damaged event file has lost
       for row in rows:
         self._write_summaries(row, name, points)
+    self._exploitation = exploitation.ExploitationWarning(rows)
     self._began = time.monotonic() - wall_seconds
     self._last = (time.monotonic(), env_steps, None)
     self._bar = tqdm(total=num_env_steps, initial=env_steps, unit='step', smoothing=0.1,
@@ -102,14 +107,17 @@ class Recorder:
         'collect_return': trainer.collect_return,
         'dropped_episodes': trainer.dropped_episodes, **trainer.metrics(),
         **self._speeds(trainer), 'wall_seconds': self.wall_seconds}
+    row['imagination_excess'] = exploitation.excess(row)
+    self._exploitation.observe(row)
     self._folder.append_row(row)
     self.evaluated_steps = row['env_steps']
     for name in self._writers:
       self._write_summaries(row, name)
-    if score is not None:
-      self._bar.set_postfix(score=f'{score:.4f}', refresh=False)
-    else:
-      self._bar.set_postfix({'return': f'{evaluation.mean_return:.5g}'}, refresh=False)
+    shown = ({'return': f'{evaluation.mean_return:.5g}'} if score is None
+             else {'score': f'{score:.4f}'})
+    if abs(row['imagination_excess'] or 0.0) > exploitation.LARGEST_EXCESS:
+      shown['imagination'] = 'parts from reality'
+    self._bar.set_postfix(shown, refresh=False)
 
   def draw(self, env_steps: int, evaluation: Evaluation) -> None:
     """Writes a picture of the evaluated trajectory and the optimal one to TensorBoard."""

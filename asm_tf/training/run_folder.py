@@ -179,6 +179,7 @@ class RunFolder:
         'normalised_score': last['normalised_score'],
         'best_normalised_score': max(scores, default=None),
         'return': last['return'],
+        'imagination_excess': last.get('imagination_excess'),
         'env_steps': last['env_steps'],
         'wall_seconds': last['wall_seconds'],
         'seed': seed,
