@@ -119,7 +119,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     ReturnsToGo: ('target', 'scale', 'horizon'),
     SequenceSearchAgent: ('setup',),
     SoftActorCritic: ('setup', 'networks', 'entropy_constant'),
-    RewardUnits: ('setup', 'enabled', 'discount'),
+    RewardUnits: ('setup', 'enabled'),
     SacNetworks: ('setup',),
     EntropyConstant: (),
 }

@@ -194,7 +194,7 @@ def make_folder(path: pathlib.Path) -> None:
 
 def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
   """Writes a file in one step, so that an interruption leaves the old one intact."""
-  part = path.with_name(path.name + '.part')
+  part = path.with_name(f'{path.stem}.part{path.suffix}')
   try:
     write(part)
     os.replace(part, path)

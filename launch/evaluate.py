@@ -20,16 +20,22 @@ def define_flags() -> None:
       'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
   flags.DEFINE_integer('episodes', 32, 'Episodes, where anything in them is random.',
                        lower_bound=1)
+  flags.DEFINE_integer('horizon', None, 'Steps of an episode at most, where the policy does not '
+                       'see the step (default: those of the run).', lower_bound=2)
+  flags.DEFINE_string('video', None, 'GIF or MP4 file for the first episode of a Gymnasium '
+                      'environment.')
   command_line.define_allow_gin_imports()
 
 
 def main() -> None:
   given = flags.FLAGS
-  run(given.run_dir, given.plot, given.allow_gin_imports, given.episodes)
+  run(given.run_dir, given.plot, given.allow_gin_imports, given.episodes, given.horizon,
+      given.video)
 
 
 def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
-        allow_gin_imports: bool = False, episodes: int = 32) -> None:
+        allow_gin_imports: bool = False, episodes: int = 32, horizon: int | None = None,
+        video: str | pathlib.Path | None = None) -> None:
   """Runs the command with the flags of the same names."""
   run_dir = pathlib.Path(run_dir)
   if not os.path.isfile(run_dir / 'config.gin'):  # False too where it may not be read
@@ -39,9 +45,16 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
                     f'--root_dir={run_dir} --resume, then evaluate it.')
   plot = pathlib.Path(plot or run_dir / 'trajectory.png')
   command_line.require_writable('plot', plot)
+  if video is not None:
+    video = pathlib.Path(video)
+    if video.suffix not in ('.gif', '.mp4'):
+      raise UserError(f'--video={video} is neither .gif nor .mp4: give a file of such a name.')
+    command_line.require_writable('video', video)
 
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.environments import scores
+  from asm_tf.environments.gymnasium_system import GymnasiumSystem
+  from asm_tf.environments.video import film_episode, write_film
   from asm_tf.plots.trajectory import draw_trajectory
   from asm_tf.policies.saved_policy import SavedPolicy
   from asm_tf.training.evaluator import Evaluator
@@ -53,9 +66,21 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
                     'command in another folder writes the same one).')
   system = settings['system'](settings['horizon'])
-  evaluation = Evaluator(
-      system, lambda *specs: _load(SavedPolicy, specs, run_dir),
-      settings['seed'], episodes).evaluate()
+  if horizon is not None and horizon != system.horizon:
+    if system.time_aware:
+      raise UserError(f'--horizon={horizon}: this policy sees the step and knows {system.horizon} '
+                      'of them: leave --horizon, or train with GymnasiumSystem.time_aware = False.')
+    system = settings['system'](horizon)
+  if video is not None and not isinstance(system, GymnasiumSystem):
+    raise UserError(f'--video: {system.name} draws no pictures, only a Gymnasium environment may: '
+                    'leave it.')
+  policies = []
+
+  def load(*specs):
+    policies.append(_load(SavedPolicy, specs, run_dir))
+    return policies[0]
+
+  evaluation = Evaluator(system, load, settings['seed'], episodes).evaluate()
 
   reference = scores.reference_for(system)
   figure = draw_trajectory(system, evaluation.states, evaluation.actions,
@@ -65,6 +90,12 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
   if reference is not None:
     print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
   print(f'picture: {plot}')
+  if video is not None:
+    frames, frames_per_second, film_return = film_episode(
+        system, policies[0], (settings['seed'], 6))
+    command_line.write_in_one_step(
+        video, lambda part: write_film(part, video.suffix, frames, frames_per_second))
+    print(f'video of an episode with return {film_return:.6g}: {video}')
 
 
 def _load(saved_policy, specs, run_dir):

@@ -31,7 +31,7 @@ class Critic(tf.Module):
   def __init__(self, setup: AgentSetup, normalizer: Normalizer,
                hidden_sizes: Sequence[int] = (256, 256), discount: float = 0.99,
                target_update_tau: float = 0.005, imagined_steps: int = 3,
-               entropy_constant: EntropyConstant | None = None):
+               entropy_constant: EntropyConstant | None = None, trace_decay: float = 1.0):
     """Builds the networks.
 
     Args:
@@ -42,6 +42,8 @@ class Critic(tf.Module):
       target_update_tau: share of the networks that the targets take on at each update.
       imagined_steps: k.
       entropy_constant: alpha, in `units`; by default `EntropyConstant()`.
+      trace_decay: lambda, 0 to 1: how far the value of an imagined state is believed to follow
+        from the steps imagined after it, and not from the estimates there.
 
     Raises:
       UserError: for a number out of range.
@@ -52,9 +54,12 @@ class Critic(tf.Module):
       if not 0 < value <= 1:
         raise UserError(f'Critic.{name} is {value}: give a number above 0, up to 1.')
     require_at_least(1, **{'Critic.imagined_steps': imagined_steps})
+    if not 0 <= trace_decay <= 1:
+      raise UserError(f'Critic.trace_decay is {trace_decay}: give a number from 0 to 1.')
+    self._trace_decay = trace_decay
     self.discount = discount
     self.imagined_steps = imagined_steps
-    self.units = RewardUnits(setup, normalizer.enabled, discount, centered=False)
+    self.units = RewardUnits(setup, normalizer.enabled, centered=False)
     self._tau = target_update_tau
     self._last_step = setup.system.horizon if setup.system.time_aware else None
     spec = setup.time_step_spec.observation, setup.action_spec
@@ -104,28 +109,40 @@ class Critic(tf.Module):
     self._copy(self._tau)
 
   def ending(self, reward: Reward) -> Reward:
-    """Returns a reward whose sum over k+1 steps is the discounted return.
+    """Returns a reward whose sum over k+1 steps is the lambda-return.
 
-    The first k steps have the given reward, the last one the smaller estimate of what comes from
-    there on; in a problem of H steps nothing comes at step H or later.
+    With the smaller estimate Q of what comes from a state and an action on,
+
+        V_j = (1 - lambda) Q(s_j, a_j) + lambda (r_j + gamma V_{j+1}),   V_k = Q(s_k, a_k),
+
+    and the sum is V_0. In a problem of H steps nothing comes at step H or later.
 
     Args:
       reward: function (states [B, T, n], actions [B, T, m], t) -> [B, T].
     """
     def rewards(states, actions, t):
+      steps, decay = states.shape[1], self._trace_decay
       t = tf.broadcast_to(t, states.shape[:2])  # [B, k+1]
-      observations = tf.concat([states, tf.cast(t, states.dtype)[..., None]], -1)
-      value = self.units.scale * tf.minimum(*self.estimates(observations[:, -1], actions[:, -1]))
       can_terminate = isinstance(reward, RewardUntilTermination)
-      each = (reward.reward if can_terminate else reward)(states, actions, t)
-      each = tf.concat([each[:, :-1], value[:, None]], 1)
+      each = decay * (reward.reward if can_terminate else reward)(states, actions, t)[:, :-1]
+      if decay < 1:
+        values = self._values(states, actions, t)
+        each = tf.concat([each + (1 - decay) * values[:, :-1], values[:, -1:]], 1)
+      else:  # the last one alone
+        each = tf.concat([each, self._values(states[:, -1:], actions[:, -1:], t[:, -1:])], 1)
       if can_terminate:
         each *= reward.reached(states, t)
       if self._last_step is not None:
         each = tf.where(t < self._last_step, each, tf.zeros_like(each))
-      return each * self.discount ** tf.range(states.shape[1], dtype=each.dtype)
+      return each * (decay * self.discount) ** tf.range(steps, dtype=each.dtype)
 
     return rewards
+
+  def _values(self, states, actions, t):
+    """The smaller estimates [B, T] of states [B, T, n], actions [B, T, m] and steps t [B, T]."""
+    observations = tf.concat([states, tf.cast(t, states.dtype)[..., None]], -1)
+    rows = (tf.reshape(x, [-1, x.shape[-1]]) for x in (observations, actions))
+    return self.units.scale * tf.reshape(tf.minimum(*self.estimates(*rows)), t.shape)
 
   def _copy(self, share):
     for network, target in zip(self._networks, self._targets, strict=True):

@@ -17,47 +17,49 @@ class RewardUnits(tf.Module):
   of the spread). A constant per step favours no policy where all episodes have the same length;
   elsewhere b is 0.
 
-  Where episodes have no end of their own, the scale is the running standard deviation of the
-  discounted return from a step on, over all steps, and b is 0.
+  Where H only cuts episodes short, the scale is the root mean square of all rewards, which changes
+  less than the returns of a policy that learns to survive, and b is 0.
   """
 
-  def __init__(self, setup: AgentSetup, enabled: bool, discount: float, centered: bool = True):
+  def __init__(self, setup: AgentSetup, enabled: bool = True, centered: bool = True):
     """Builds the units.
 
     Args:
       setup: what the agent is built for.
       enabled: False counts rewards as they are.
-      discount: gamma.
       centered: False leaves b at 0.
     """
     super().__init__(name='reward_units')
     system = setup.system
     self._enabled = enabled
-    self._discount = None if system.time_aware else discount
+    self._time_aware = system.time_aware
     self._centered = centered and system.has_fixed_length and system.time_aware
     self._horizon = system.horizon
     with setup.execution.creating_variables():
-      self._returns = RunningMoments(1)
+      self._moments = RunningMoments(1)  # of returns or of rewards
 
   def observe(self, episodes: Trajectory) -> None:
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running moments."""
     rewards = episodes.reward[:, :-1]
-    if self._discount is None:
-      self._returns.update(tf.reduce_sum(rewards, 1, keepdims=True))
-      return
-    from_steps = tf.scan(lambda later, reward: reward + self._discount * later,
-                         tf.transpose(rewards), reverse=True)  # [H, B]
-    taken = tf.transpose(episode_steps.steps_taken(episodes))
-    self._returns.update(tf.reshape(from_steps, [-1, 1]), tf.reshape(taken, [-1]))
+    if self._time_aware:
+      self._moments.update(tf.reduce_sum(rewards, 1, keepdims=True))
+    else:
+      self._moments.update(tf.reshape(rewards, [-1, 1]),
+                           tf.reshape(episode_steps.steps_taken(episodes), [-1]))
 
   @property
   def scale(self) -> tf.Tensor:
     """A scalar."""
-    return self._returns.std[0] if self._enabled else tf.ones([])
+    if not self._enabled:
+      return tf.ones([])
+    if self._time_aware:
+      return self._moments.std[0]
+    square = self._moments.mean[0]**2 + self._moments.spread[0]**2
+    return tf.where(square > 0, tf.sqrt(square), 1.0)
 
   def normalize(self, rewards: tf.Tensor) -> tf.Tensor:
     """Returns rewards, of any shape, as the critic counts them."""
     if not self._enabled:
       return rewards
-    offset = self._returns.mean[0] / self._horizon if self._centered else 0.0
+    offset = self._moments.mean[0] / self._horizon if self._centered else 0.0
     return (rewards - offset) / self.scale

@@ -67,7 +67,7 @@ class SoftActorCritic(sac_agent.SacAgent):
           self._actor_network.trainable_variables, [self._log_alpha]), strict=True):
         optimizer._create_all_weights(variables)
     self._strategy = setup.execution.strategy
-    self._rewards = RewardUnits(setup, networks.normalizer.enabled, discount)
+    self._rewards = RewardUnits(setup, networks.normalizer.enabled)
     self._normalizer = networks.normalizer
     self._policy_updates_every = every
     self._policy_is_due = True

@@ -1,7 +1,15 @@
 """Copies of a Gymnasium environment behind TF-Agents' interface of environments."""
 
+import functools
+import os
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
 import numpy as np
 import tensorflow as tf
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from tf_agents.environments import py_environment, tf_py_environment
 from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
@@ -27,18 +35,14 @@ class GymnasiumEnvironment(tf_py_environment.TFPyEnvironment):
 
 
 class GymnasiumCopies(py_environment.PyEnvironment):
-  """Steps `batch_size` copies of a Gymnasium environment.
+  """Steps `batch_size` copies of a Gymnasium environment, by Gymnasium's own vector environment.
 
   The observation [n+1] is the flattened observation, then the time step, both as floats.
   Actions in [-1, 1] are rescaled to the environment's bounds. An episode ends when the environment
   ends it and at the latest after H steps, with discount 0, since in a problem of H steps nothing
   that comes after them counts; where the system is not time-aware, the discount is 0 only if the
-  environment terminated. A copy that is stepped at its end begins its next
-  episode; the others go on.
-
-  Every episode is reset with a seed made of the environment's, the copy's number and the
-  episode's, so that it depends on no other: a resumed run meets the episodes that an
-  uninterrupted one would have met.
+  environment terminated. A copy that is stepped at its end begins its next episode; the others go
+  on.
 
   Attributes:
     episodes: `EpisodeNumbers`, to be checkpointed.
@@ -55,12 +59,13 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     """
     super().__init__()
     self._system = system
-    self._seed = np.atleast_1d(seed).tolist()
-    self._copies = [system.make() for _ in range(batch_size)]
-    self._t = np.zeros(batch_size, np.int32)
-    self._ended = np.zeros(batch_size, bool)
     self.episodes = EpisodeNumbers(batch_size)
-    self.failure = None
+    seeds = np.atleast_1d(seed).tolist()
+    self._copies = [SeededEpisodes(system, self.episodes, seeds, i) for i in range(batch_size)]
+    self._vector = SyncVectorEnv(
+        [functools.partial(_itself, copy) for copy in self._copies], copy=False,
+        autoreset_mode=AutoresetMode.NEXT_STEP)
+    self.failure: UserError | None = None
 
   @property
   def batched(self) -> bool:
@@ -85,62 +90,114 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     self.episodes.restart()
 
   def _reset(self):
-    return self._time_step([self._reset_copy(i) for i in range(self.batch_size)])
+    states, _ = self._guarded(self._vector.reset)
+    nothing = np.zeros(self.batch_size)
+    return self._time_step(states, nothing, nothing > 0, nothing > 0)
 
   def _step(self, action):
-    # Copies end at different times: each resets itself, where TF-Agents would reset all at once.
-    return self._time_step([
-        self._reset_copy(i) if self._ended[i] else self._step_copy(i, action[i])
-        for i in range(self.batch_size)])
+    return self._time_step(*self._guarded(self._vector.step, action)[:4])
 
-  def _reset_copy(self, i):
-    """(observation [n], reward, discount) at the start of the copy's next episode."""
-    number = self.episodes.next(i)
-    seed = np.random.SeedSequence([*self._seed, i, number]).generate_state(1)[0]
-    observation, _ = self._copies[i].reset(seed=int(seed))
-    self._t[i], self._ended[i] = 0, False
-    return self._state(i, observation), 0.0, 1.0
+  def _guarded(self, function, *arguments):
+    """Keeps the failure: TensorFlow passes on no exception as it was."""
+    try:
+      return function(*arguments)
+    except UserError as failure:
+      self.failure = failure
+      raise
 
-  def _step_copy(self, i, action):
-    observation, reward, terminated, truncated, _ = self._copies[i].step(
-        self._system.native_action(action))
-    self._t[i] += 1
-    self._ended[i] = ended = terminated or truncated or self._t[i] == self._system.horizon
-    if np.size(reward) != 1:
-      self._fail(i, f'gave {np.size(reward)} rewards for a step: mend the environment')
+  def _time_step(self, states, rewards, terminated, truncated):
+    t = np.array([copy.t for copy in self._copies])
+    ended = terminated | truncated
+    step_type = np.where(t == 0, ts.StepType.FIRST,
+                         np.where(ended, ts.StepType.LAST, ts.StepType.MID))
+    is_end = ended if self._system.time_aware else terminated
+    return ts.TimeStep(
+        step_type=step_type.astype(np.int32), reward=rewards.astype(np.float32),
+        discount=np.where(is_end, 0.0, 1.0).astype(np.float32),
+        observation=np.column_stack([states, t]).astype(np.float32))
+
+
+def _itself(copy):
+  return copy
+
+
+class SeededEpisodes(gymnasium.Wrapper):
+  """One copy: episodes of at most H steps, each with a seed of its own, in plain numbers.
+
+  The seed is made of the environment's, the copy's number and the episode's, so that an episode
+  depends on no other: a resumed run meets the episodes that an uninterrupted one would have met.
+
+  Attributes:
+    t: steps of the episode so far.
+  """
+
+  def __init__(self, system: GymnasiumSystem, episodes: 'EpisodeNumbers', seeds: list[int], i: int,
+               render_mode: str | None = None):
+    """Makes a new copy.
+
+    Args:
+      system: `GymnasiumSystem`.
+      episodes: counts those of all copies.
+      seeds: of the environment.
+      i: number of this copy.
+      render_mode: as Gymnasium has it.
+    """
+    super().__init__(system.make(render_mode))
+    self.observation_space = gymnasium.spaces.Box(
+        -np.inf, np.inf, [system.state_size], np.float32)
+    self.action_space = gymnasium.spaces.Box(-1.0, 1.0, [system.action_size], np.float32)
+    self._system = system
+    self._episodes, self._seeds, self._i = episodes, seeds, i
+    self.t = 0
+
+  def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[
+      np.ndarray, dict[str, Any]]:
+    """Begins the next episode; its seed is its own, whatever is given here."""
+    self.t, number = 0, self._episodes.next(self._i)
+    seed = int(np.random.SeedSequence([*self._seeds, self._i, number]).generate_state(1)[0])
+    observation, _ = self._called('reset', lambda: self.env.reset(seed=seed))
+    return self._state(observation), {}
+
+  def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+    """Takes one step with an action [m] in [-1, 1]."""
+    system = self._system
+    observation, reward, terminated, truncated, _ = self._called(
+        'step', lambda: self.env.step(system.native_action(action)))
+    self.t += 1
+    if reward is None or np.size(reward) != 1:
+      what = 'None' if reward is None else f'{np.size(reward)} numbers'
+      self._fail(f'gave {what} as the reward of a step: mend the environment')
     reward = float(np.reshape(reward, []))
     if not np.isfinite(reward):
-      self._fail(i, f'gave the reward {reward}: mend the environment')
-    if ended and self._system.has_fixed_length and self._t[i] < self._system.horizon:
-      self._fail(i, f'ended the episode before H = {self._system.horizon}: add '
-                    '--gin_bindings=CAN_TERMINATE=True')
-    is_end = ended if self._system.time_aware else terminated
-    return self._state(i, observation), reward, 0.0 if is_end else 1.0
+      self._fail(f'gave the reward {reward}: mend the environment')
+    truncated |= self.t == system.horizon
+    if (terminated or truncated) and system.has_fixed_length and self.t < system.horizon:
+      self._fail(f'ended the episode before H = {system.horizon}: add '
+                 '--gin_bindings=GymnasiumSystem.can_terminate=True')
+    return self._state(observation), reward, bool(terminated), bool(truncated), {}
 
-  def _state(self, i, observation):
+  def _called(self, name: str, call: Callable) -> Any:
+    """What a call of the environment returns; a `UserError` with its place where it raises."""
+    try:
+      return call()
+    except Exception as error:  # another's code may raise anything
+      frame = traceback.extract_tb(error.__traceback__)[-1]
+      self._fail(f'raised {type(error).__name__} in {name}(), {os.path.basename(frame.filename)} '
+                 f'line {frame.lineno}: {" ".join(str(error).split())}', error)
+
+  def _state(self, observation):
     state = np.ravel(observation).astype(np.float32)
     if state.shape != (self._system.state_size,):
-      self._fail(i, f'gave an observation of {state.size} numbers instead of the '
-                    f'{self._system.state_size} of its space: mend the environment')
+      self._fail(f'gave an observation of {state.size} numbers instead of the '
+                 f'{self._system.state_size} of its space: mend the environment')
     if not np.all(np.isfinite(state)):
-      self._fail(i, f'gave an observation that is not finite, {state.tolist()}: mend the '
-                    'environment')
+      self._fail(f'gave an observation that is not finite, {state.tolist()}: mend the '
+                 'environment')
     return state
 
-  def _fail(self, i, what):
-    number = self.episodes.last(i)
-    self.failure = UserError(
-        f'{self._system.name}, episode {number}, step {self._t[i]}: the environment {what}.')
-    raise self.failure
-
-  def _time_step(self, copies):
-    states, rewards, discounts = zip(*copies, strict=True)
-    step_type = np.where(self._t == 0, ts.StepType.FIRST,
-                         np.where(self._ended, ts.StepType.LAST, ts.StepType.MID))
-    return ts.TimeStep(
-        step_type=step_type.astype(np.int32), reward=np.array(rewards, np.float32),
-        discount=np.array(discounts, np.float32),
-        observation=np.column_stack([states, self._t]).astype(np.float32))
+  def _fail(self, what, cause=None):
+    raise UserError(f'{self._system.name}, episode {self._episodes.last(self._i)}, step {self.t}: '
+                    f'the environment {what}.') from cause
 
 
 class EpisodeNumbers(tf.train.experimental.PythonState):
@@ -165,4 +222,4 @@ class EpisodeNumbers(tf.train.experimental.PythonState):
     return self._begun.tobytes()
 
   def deserialize(self, string_value: bytes) -> None:
-    self._begun = np.frombuffer(string_value, np.int64).copy()
+    self._begun[:] = np.frombuffer(string_value, np.int64)

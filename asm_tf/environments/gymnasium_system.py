@@ -4,8 +4,11 @@ What a `System` writes down, its step and its reward, only the environment knows
 agent learns both (gin/agents/learned_reward.gin), and there is no simulator to differentiate.
 """
 
+import inspect
 import math
-from typing import TYPE_CHECKING
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
@@ -14,6 +17,9 @@ from asm_tf.errors import UserError, require_at_least
 
 if TYPE_CHECKING:
   import gymnasium
+
+# A wrapper's name, or its name and its arguments.
+Wrapper = str | tuple[str, dict]
 
 
 class GymnasiumSystem:
@@ -24,8 +30,10 @@ class GymnasiumSystem:
     horizon: H, the largest number of steps of an episode.
     has_fixed_length: True where every episode has H steps.
     time_aware: False where H only cuts episodes short.
+    copies: of the environment that an evaluation steps side by side.
     state_low: [n] bounds of the flattened observation, -inf where there is none.
     state_high: [n].
+    state_names: n names of the flattened observation's parts, where the environment has any.
   """
 
   is_differentiable = False
@@ -35,8 +43,9 @@ class GymnasiumSystem:
   dt = 1  # pictures count time in steps
 
   def __init__(self, horizon: int | None, environment: str, can_terminate: bool = True,
-               kwargs: dict | None = None, time_aware: bool = True):
-    """Looks at the environment.
+               kwargs: dict | None = None, time_aware: bool = True,
+               wrappers: Sequence[Wrapper] = (), copies: int = 8):
+    """Looks at the environment, and plays one step of it.
 
     Args:
       horizon: H: at most the environment's own limit; below it, episodes end at H. None for
@@ -49,9 +58,14 @@ class GymnasiumSystem:
         counts. False does neither: where H, or the environment's own limit, cuts an episode
         short, what would have come counts as much as before (Pardo et al., "Time Limits in
         Reinforcement Learning", ICML 2018). It needs an agent with a critic.
+      wrappers: what the environment is wrapped in, the innermost first: names in
+        `gymnasium.wrappers`, or 'module.Class' of a module that is imported, each alone or with
+        a dict of its arguments, ('ClipReward', {'min_reward': -1}).
+      copies: see the class; a run has one more to collect from.
 
     Raises:
-      UserError: if the environment cannot be made, or has spaces or a length that do not fit.
+      UserError: if the environment cannot be made, or has spaces, a length or an interface that
+        do not fit.
     """
     if not isinstance(environment, str) or not environment:
       raise UserError(f'the environment is {environment!r}: give the id of a Gymnasium '
@@ -62,25 +76,25 @@ class GymnasiumSystem:
                       f"--gin_bindings='import {module}'.")
     if not isinstance(kwargs or {}, dict):
       raise UserError(f'kwargs of {environment} is {kwargs!r}: give a dict.')
+    require_at_least(1, **{'GymnasiumSystem.copies': copies})
     self.name = environment
     self.has_fixed_length = not can_terminate
     self.time_aware = time_aware
-    self._kwargs = dict(kwargs or {})
-    made = self.make()
+    self.copies = copies
+    self._kwargs: dict[str, Any] = dict(kwargs or {})
+    self._wrappers = wrappers
+    made: Any = self.make()
     self.horizon = self._checked_length(
         horizon, made.spec.max_episode_steps if made.spec else None)
-    space = self._box(made.observation_space, 'observation', 'FlattenObservation')
-    self._action_space = self._box(made.action_space, 'action', 'RescaleAction')
-    made.close()
-    self.state_low, self.state_high = np.ravel(space.low), np.ravel(space.high)
+    space = made.observation_space
+    self.state_low, self.state_high = (
+        np.ravel(bound).astype(np.float64) for bound in (space.low, space.high))
+    self.state_names = _names(made.env.observation_space)
+    self._action_space = self._checked_actions(made)
     self._control_low = np.ravel(self._action_space.low)
     self._control_high = np.ravel(self._action_space.high)
-    if not np.issubdtype(self._action_space.dtype, np.floating):
-      raise UserError(f'{self.name} has actions of type {self._action_space.dtype}: wrap it so '
-                      'that they are real numbers (gymnasium.wrappers.TransformAction).')
-    if not np.all(np.isfinite([self._control_low, self._control_high])):
-      raise UserError(f'{self.name} has actions without bounds: wrap it so that they have some '
-                      '(gymnasium.wrappers.RescaleAction).')
+    self._require_interface(made.unwrapped)
+    made.close()
 
   @property
   def state_size(self) -> int:
@@ -92,18 +106,26 @@ class GymnasiumSystem:
     """m."""
     return len(self._control_low)
 
-  def make(self) -> 'gymnasium.Env':
-    """A new copy of the environment."""
+  def make(self, render_mode: str | None = None) -> 'gymnasium.Env':
+    """Returns a new copy, wrapped, with flat observations; `render_mode` as Gymnasium has it."""
     try:
       import gymnasium  # here: others need not wait for it
-      return gymnasium.make(self.name, disable_env_checker=True, **self._kwargs)
+      kwargs = self._kwargs | ({} if render_mode is None else {'render_mode': render_mode})
+      env = gymnasium.make(self.name, disable_env_checker=True, **kwargs)
     except ImportError as error:
-      raise UserError(f'{self.name} cannot be made ({_first_line(error)}): install what it '
-                      'needs.') from error
+      raise UserError(f'{self.name} cannot be made ({_first_line(error)}): install what it needs '
+                      "(for Gymnasium's own: pip install 'gymnasium[mujoco,box2d]').") from error
     except (gymnasium.error.Error, TypeError, OSError) as error:
       raise UserError(
           f'{self.name} cannot be made ({_first_line(error)}): give the id of a registered '
           'environment and the arguments that it takes, and install what it needs.') from error
+    for wrapper in self._wrappers:
+      env = self._wrapped(env, wrapper)
+    space = env.observation_space
+    if not space.is_np_flattenable or gymnasium.spaces.flatdim(space) < 1:
+      raise UserError(f'{self.name} has the observation space {space}, which is no fixed number of '
+                      'numbers: add a wrapper that makes it one, GymnasiumSystem.wrappers.')
+    return gymnasium.wrappers.FlattenObservation(env)
 
   def control(self, action: tf.Tensor) -> tf.Tensor:
     """The action [..., m] in [-1, 1], a tensor, rescaled to the environment's bounds."""
@@ -117,6 +139,20 @@ class GymnasiumSystem:
     control = np.clip(control, low, high)  # rounding may lead out
     return np.reshape(control, self._action_space.shape).astype(self._action_space.dtype)
 
+  def _wrapped(self, env, wrapper):
+    name, arguments = (wrapper, {}) if isinstance(wrapper, str) else wrapper
+    module, _, attribute = name.rpartition('.')
+    found = getattr(sys.modules.get(module or 'gymnasium.wrappers'), attribute, None)
+    if found is None:
+      raise UserError(f'GymnasiumSystem.wrappers names {name}, which is none of '
+                      "gymnasium.wrappers and of no imported module (--gin_bindings='import "
+                      f"{module or 'my_module'}').")
+    try:
+      return found(env, **arguments)
+    except Exception as error:  # another's code may raise anything
+      raise UserError(f'{self.name} cannot be wrapped in {name} ({_first_line(error)}): mend '
+                      'GymnasiumSystem.wrappers.') from error
+
   def _checked_length(self, horizon, limit):
     if horizon is None and limit is None:
       raise UserError(f'{self.name} has no limit of steps: give one, HORIZON=1000 for example.')
@@ -127,12 +163,64 @@ class GymnasiumSystem:
                       f'{limit} steps: give HORIZON={limit} or less.')
     return horizon
 
-  def _box(self, space, what, wrapper):
+  def _checked_actions(self, made):
+    """The action space, a bounded Box of real numbers."""
     import gymnasium
+    space = made.action_space
     if not isinstance(space, gymnasium.spaces.Box) or math.prod(space.shape) < 1:
-      raise UserError(f'{self.name} has the {what} space {space}, and only a Box will do: wrap '
-                      f'it, with gymnasium.wrappers.{wrapper} for example.')
+      takes = inspect.signature(type(made.unwrapped)).parameters
+      remedy = ("add --gin_bindings=\"GymnasiumSystem.kwargs={'continuous': True}\""
+                if 'continuous' in takes else 'choose an environment whose actions are')
+      raise UserError(f'{self.name} has the action space {space}, and agents here act by real '
+                      f'numbers: {remedy}.')
+    if not np.issubdtype(space.dtype, np.floating):
+      raise UserError(f'{self.name} has actions of type {space.dtype}, and agents here act by '
+                      'real numbers: wrap it in a gymnasium.ActionWrapper of yours that rounds '
+                      'them, GymnasiumSystem.wrappers.')
+    if not np.all(np.isfinite([space.low, space.high])):
+      raise UserError(f'{self.name} has actions without bounds: wrap it in a '
+                      'gymnasium.ActionWrapper of yours whose action_space has some, '
+                      'GymnasiumSystem.wrappers.')
     return space
+
+  def _require_interface(self, env):
+    """Raises `UserError` unless `reset` and `step` take and return what Gymnasium says."""
+    reset = self._called(lambda: env.reset(seed=0), 'reset(seed=0)')
+    if not isinstance(reset, tuple) or len(reset) != 2 or not isinstance(reset[1], dict):
+      raise UserError(f'{self.name}: reset() returns {_described(reset)} instead of (observation, '
+                      'info), as Gymnasium has it since 0.26: mend the environment.')
+    step = self._called(lambda: env.step(env.action_space.sample()), 'step()')
+    if not isinstance(step, tuple) or len(step) != 5:
+      raise UserError(f'{self.name}: step() returns {_described(step)} instead of (observation, '
+                      'reward, terminated, truncated, info), as Gymnasium has it since 0.26: mend '
+                      'the environment.')
+
+  def _called(self, call, name):
+    try:
+      return call()
+    except Exception as error:  # another's code may raise anything
+      raise UserError(f'{self.name}: {name} raises {type(error).__name__} ({_first_line(error)}): '
+                      'mend the environment.') from error
+
+
+def _names(space, name=''):
+  """The names of the numbers that a space is flattened to; None where it has no names at all."""
+  import gymnasium
+  if isinstance(space, gymnasium.spaces.Dict):
+    parts = [(f'{name}.{key}' if name else key, part) for key, part in space.spaces.items()]
+  elif isinstance(space, gymnasium.spaces.Tuple) and name:
+    parts = [(f'{name}.{i}', part) for i, part in enumerate(space.spaces)]
+  elif name:
+    size = gymnasium.spaces.flatdim(space)
+    return [name] if size == 1 else [f'{name} {i + 1}' for i in range(size)]
+  else:
+    return None
+  names = [_names(part, part_name) for part_name, part in parts]
+  return None if None in names else [one for some in names for one in some]
+
+
+def _described(value):
+  return f'a tuple of {len(value)}' if isinstance(value, tuple) else f'a {type(value).__name__}'
 
 
 def _first_line(error):

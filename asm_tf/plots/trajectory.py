@@ -63,8 +63,9 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
     A `matplotlib.figure.Figure` without a window; `figure.savefig(path)` writes it.
   """
   size = system.state_size - system.distractors
+  own_names = getattr(system, 'state_names', None) or [f'state {i + 1}' for i in range(size)]
   state_names, control_names = NAMES.get(system.name, (
-      [f'state {i + 1}' for i in range(size)] if size <= MAX_LINES else ['state'], ['control']))
+      own_names if size <= MAX_LINES else ['state'], ['control']))
   times = np.arange(len(states)) * system.dt
   figure, axes = style.new_figure(len(state_names) + len(control_names))
   runs = [(states, actions, False)] + ([] if optimal is None else [(*optimal, True)])
@@ -77,8 +78,11 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
   for axis, name in zip(axes, state_names + control_names, strict=True):
     axis.set_ylabel(name)
   axes[-1].set_xlabel('time')
-  axes[0].set_title(f'{system.name}, H = {system.horizon}', loc='left')
-  _label(axes, state_names, size, optimal is not None)
+  left_out = [f'the first {MAX_LINES} of {count} {what}' for count, what in (
+      (size, 'states'), (np.shape(actions)[1], 'controls')) if count > MAX_LINES]
+  axes[0].set_title(', '.join(
+      [f'{system.name}, H = {system.horizon}', *left_out]), loc='left')
+  _label(axes, state_names, own_names, optimal is not None)
   return figure
 
 
@@ -114,11 +118,10 @@ def _draw_steps(axis, times, values, is_reference):
                 markersize=3.5, linestyle='', zorder=2)
 
 
-def _label(axes, names, size, has_reference):
+def _label(axes, names, own_names, has_reference):
   lines = axes[0].get_lines()
-  if size > len(names):
-    word = names[0].split()[0]
-    labelled = [(line, f'{word} {i + 1}') for i, line in enumerate(lines[:min(size, MAX_LINES)])]
+  if len(own_names) > len(names):
+    labelled = list(zip(lines[:MAX_LINES], own_names, strict=False))
   else:
     labelled = [(lines[0], 'this run')]
   if has_reference:

@@ -59,24 +59,31 @@ class Evaluator:
     """
     require_at_least(1, episodes=episodes)
     self._system = system
-    episodes = episodes if system.is_stochastic else 1
-    self._env = env = make_environment(system, batch_size=episodes, seed=(seed, 6))
+    self._episodes = episodes if system.is_stochastic else 1
+    copies = self._episodes
+    if isinstance(system, GymnasiumSystem):
+      copies = min(copies, system.copies)
+    self._env = env = make_environment(system, batch_size=copies, seed=(seed, 6))
     policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = policy.trajectory_spec
     rows, is_fixed = system.horizon + 1, system.has_fixed_length
     accumulate = EpisodeAccumulator if is_fixed else functools.partial(
         PaddedEpisodeAccumulator, first_episode_only=True)
-    self._accumulator = accumulate(spec, episodes, rows, [])
+    self._accumulator = accumulate(spec, copies, rows, [])
     # Copies whose episodes end early run on, unobserved, until all have had time to end.
     self._driver = DynamicEpisodeDriver(
-        env, policy, [self._accumulator], num_episodes=episodes * (1 if is_fixed else rows))
+        env, policy, [self._accumulator], num_episodes=copies * (1 if is_fixed else rows))
     self._max_rows = None if is_fixed else rows
     self._run = tf.function(self._roll_out, autograph=False)
 
   def evaluate(self) -> Evaluation:
     """Runs the policy."""
+    rounds = -(-self._episodes // self._env.batch_size)
     with failures_of(self._env):
-      episodes = self._run()
+      self._env.reseed()
+      batches = [self._run() for _ in range(rounds)]
+    episodes = tf.nest.map_structure(
+        lambda *parts: tf.concat(parts, 0)[:self._episodes], *batches)
     returns = tf.reduce_sum(episodes.reward[:, :-1], 1)
     steps = episode_steps.lengths(episodes).numpy()
     mean_length = self._system.horizon if self._system.has_fixed_length else float(steps.mean())
@@ -86,7 +93,6 @@ class Evaluator:
         returns.numpy())
 
   def _roll_out(self) -> Trajectory:
-    self._env.reseed()
     if self._max_rows is not None:
       self._accumulator.restart()
     self._driver.run(maximum_iterations=self._max_rows)

@@ -125,31 +125,35 @@ def test_with_the_true_value_the_gradient_is_that_of_the_whole_horizon(first, cl
   np.testing.assert_allclose(found.gradients[0][window], expected, rtol=2e-4, atol=1e-5)
 
 
-def test_a_return_is_discounted_and_ends_with_the_smaller_estimate():
+@pytest.mark.parametrize('decay', [1.0, 0.6, 0.0])
+def test_the_sum_of_rewards_is_the_lambda_return(decay):
   setup = build_setup(TimberHarvest(H), window=K)
   normalizer = Normalizer(1, H)
-  critic = Critic(setup, normalizer, hidden_sizes=(8,), discount=0.9, imagined_steps=K)
-  critic.units._returns.update(tf.constant([[1.0], [5.0]]))  # a spread of 2
+  critic = Critic(setup, normalizer, hidden_sizes=(8,), discount=0.9, imagined_steps=K,
+                  trace_decay=decay)
+  critic.units._moments.update(tf.constant([[1.0], [5.0]]))  # a spread of 2
   generator = np.random.default_rng(0)
   states, actions = (tf.constant(generator.uniform(-3, 3, [B, K + 1, 1]), tf.float32)
                      for _ in range(2))
   reward = RewardUntilTermination(
       RewardModel(normalizer, 1, 1, (8,)), ContinuationModel(normalizer, 1, (8,)))
   t = tf.constant([0, 2, 6, 8])[:, None] + tf.range(K + 1)
-  reached = np.cumprod(np.concatenate(
-      [np.ones([B, 1]), tf.sigmoid(reward.continuation(states, t))[:, 1:]], 1), 1)
-  each = reward.reward(states, actions, t).numpy()
-  last = tf.concat([states[:, -1], tf.cast(t[:, -1:], tf.float32)], 1)
-  one, other = critic.estimates(last, actions[:, -1])
+  flat = tf.reshape(tf.concat([states, tf.cast(t, tf.float32)[..., None]], -1), [-1, 2])
+  estimates = functools.partial(critic.estimates, flat, tf.reshape(actions, [-1, 1]))
+  one, other = estimates()
   critic._networks[0].trainable_variables[-1].assign_add([np.median(other - one)])
-  one, other = (2 * q.numpy() for q in critic.estimates(last, actions[:, -1]))
-  found = critic.ending(reward)(states, actions, t)
+  one, other = (np.reshape(2 * q, [B, K + 1]) for q in estimates())
   assert np.any(one < other)
   assert np.any(one > other)
-  each[:, -1] = np.minimum(one, other)
-  expected = 0.9**np.arange(K + 1) * reached * each * (t.numpy() < H)
-  assert 0 < np.sum(expected == 0) < 6
-  np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+  going = tf.sigmoid(reward.continuation(states, t)).numpy()
+  each, is_open = reward.reward(states, actions, t).numpy(), t.numpy() < H
+  smaller = np.where(is_open, np.minimum(one, other), 0)
+  value = smaller[:, -1]
+  for j in reversed(range(K)):
+    later = each[:, j] + 0.9 * going[:, j + 1] * value
+    value = np.where(is_open[:, j], (1 - decay) * smaller[:, j] + decay * later, 0)
+  found = tf.reduce_sum(critic.ending(reward)(states, actions, t), 1)
+  np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
 
 
 def corridor(**settings):
@@ -204,16 +208,12 @@ def test_the_critic_learns_from_what_really_followed(time_aware):
   assert loss.numpy() == pytest.approx(total.numpy().item() / (32 * K), rel=1e-4)
 
 
-def test_the_unit_is_the_spread_of_the_discounted_return_from_a_step_on():
-  trainer, _ = collected(discount=0.9)
+def test_the_unit_is_the_size_of_a_reward():
+  trainer, _ = collected()
   rows = trainer.replay.gather_all()
-  found, later = [], 0.0
-  for reward, is_end in zip(rows.reward[::-1].numpy(), rows.is_boundary()[::-1].numpy(),
-                            strict=True):
-    later = 0.0 if is_end else reward + 0.9 * later
-    if not is_end:
-      found.append(later)
-  assert trainer.agent.world.critic.units.scale.numpy() == pytest.approx(np.std(found), rel=1e-4)
+  rewards = rows.reward[~rows.is_boundary()].numpy()
+  scale = trainer.agent.world.critic.units.scale.numpy()
+  assert scale == pytest.approx(np.sqrt(np.mean(rewards**2)), rel=1e-4)
 
 
 def test_targets_follow_slowly():
@@ -291,6 +291,7 @@ def test_an_agent_without_a_last_step_needs_a_critic():
 @pytest.mark.parametrize(('settings', 'message'), [
     ({'discount': 0.0}, 'Critic.discount is 0.0'), ({'discount': 1.5}, 'Critic.discount is 1.5'),
     ({'target_update_tau': 0}, 'Critic.target_update_tau is 0'),
+    ({'trace_decay': 1.1}, 'Critic.trace_decay is 1.1'),
     ({'imagined_steps': 0}, 'Critic.imagined_steps is 0: .* at least 1')])
 def test_numbers_out_of_range_are_one_line(settings, message):
   with pytest.raises(UserError, match=message):

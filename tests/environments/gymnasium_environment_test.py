@@ -1,6 +1,7 @@
 """A Gymnasium environment as a TF-Agents one: bounds, time, ends, seeds, one-line errors."""
 
 import functools
+import sys
 
 import gymnasium
 import numpy as np
@@ -134,8 +135,8 @@ def test_a_restored_environment_meets_the_same_episodes(tmp_path):
     ({'nan_at': 0}, True, -0.5, 'episode 1, step 0: .* not finite'),
     ({'nan_reward_at': 3}, True, -0.5, 'step 3: .* reward nan'),
     ({'sizes': (3,)}, True, -0.5, '3 numbers instead of the 2'),
-    ({'reward_sizes': (2,)}, True, -0.5, 'gave 2 rewards for a step'),
-    ({}, False, 1.0, 'CAN_TERMINATE=True'),
+    ({'reward_sizes': (2,)}, True, -0.5, 'gave 2 numbers as the reward of a step'),
+    ({}, False, 1.0, 'can_terminate=True'),
 ])
 def test_an_environment_that_fails_says_so_in_one_line(broken, can_terminate, action, message):
   env = GymnasiumEnvironment(corridor(can_terminate=can_terminate, **broken))
@@ -178,8 +179,17 @@ BOX = gymnasium.spaces.Box(-1, 1, [2])
     ((4, None), 'give the id'),
     ((1, 'Pendulum-v1'), 'horizon is 1'),
     ((201, 'Pendulum-v1'), 'after 200 steps: give HORIZON=200'),
-    ((4, 'CartPole-v1'), 'action space Discrete.2.*RescaleAction'),
-    ((4, SPACES, True, {'observation': gymnasium.spaces.Dict({'x': BOX})}), 'FlattenObservation'),
+    ((4, 'CartPole-v1'), 'action space Discrete.2.*choose an environment'),
+    ((4, 'LunarLander-v3'), "GymnasiumSystem.kwargs={'continuous': True}"),
+    ((4, SPACES, True, {'observation': gymnasium.spaces.Sequence(BOX)}), 'no fixed number'),
+    ((4, SPACES, True, {'reset': BOX.sample()}), r'reset\(\) returns a ndarray instead of'),
+    ((4, SPACES, True, {'step': (BOX.sample(), 0.0, False, {})}), r'step\(\) returns a tuple of 4'),
+    ((4, SPACES, True, {'step': KeyError('x')}), r"step\(\) raises KeyError \('x'\)"),
+    ((None, SPACES), 'no limit of steps'),
+    ((4, 'Pendulum-v1', True, {}, True, ['Clip']), 'wrappers names Clip, which is none of'),
+    ((4, 'Pendulum-v1', True, {}, True, ['os.path.Clip']), 'import os.path'),
+    ((4, 'Pendulum-v1', True, {}, True, [('ClipReward', {'x': 1})]), 'wrapped in ClipReward .*x'),
+    ((4, 'Pendulum-v1', True, {}, True, (), 0), 'copies is 0'),
     ((4, SPACES, True, {'action': gymnasium.spaces.Box(-np.inf, 1, [1])}), 'without bounds'),
     ((4, SPACES, True, {'action': gymnasium.spaces.Box(0, 3, [1], np.int32)}), 'int32'),
 ])
@@ -187,6 +197,79 @@ def test_what_does_not_fit_is_refused_in_one_line(arguments, message):
   with pytest.raises(UserError, match=message) as raised:
     GymnasiumSystem(*arguments)
   assert '\n' not in raised.value.message
+
+
+SPACE = gymnasium.spaces.Dict({
+    'arm': gymnasium.spaces.Tuple([gymnasium.spaces.Box(-1, 1, [2]), gymnasium.spaces.Discrete(3)]),
+    'lamps': gymnasium.spaces.MultiBinary(2), 'speed': gymnasium.spaces.Box(0, 9, [1], np.int64)})
+
+
+def test_any_space_that_gymnasium_flattens_is_an_observation():
+  system = GymnasiumSystem(4, SPACES, kwargs={'observation': SPACE})
+  assert system.state_size == 2 + 3 + 2 + 1
+  assert system.state_names == [
+      'arm.0 1', 'arm.0 2', 'arm.1 1', 'arm.1 2', 'arm.1 3', 'lamps 1', 'lamps 2', 'speed']
+  env = GymnasiumCopies(system, 2)
+  env.reset()
+  states = env.step(np.zeros([2, 1], np.float32)).observation[:, :-1]
+  assert np.all((system.state_low <= states) & (states <= system.state_high))
+  np.testing.assert_array_equal(states[:, 2:5].sum(1), 1)  # one of three
+
+
+def test_whole_numbers_may_bound_an_observation(recwarn):
+  image = gymnasium.spaces.Box(0, 255, [2, 2, 3], np.uint8)
+  system = GymnasiumSystem(4, SPACES, kwargs={'observation': image})
+  spec = GymnasiumEnvironment(system).observation_spec()
+  assert spec.maximum.tolist() == [255] * 12 + [4]
+  assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+class Doubled(gymnasium.RewardWrapper):
+  def __init__(self, env, factor=2):
+    super().__init__(env)
+    self._factor = factor
+
+  def reward(self, reward):
+    return self._factor * reward
+
+
+def test_wrappers_are_applied_in_their_order():
+  def rewards(*wrappers):
+    env = GymnasiumCopies(GymnasiumSystem(4, CORRIDOR, wrappers=wrappers), 1)
+    env.reset()
+    return env.step(np.zeros([1, 1], np.float32)).reward.item()
+
+  plain, doubled = rewards(), f'{__name__}.Doubled'
+  assert __name__ in sys.modules
+  assert rewards(doubled) == pytest.approx(2 * plain)
+  clip = 'ClipReward', {'min_reward': 0.0, 'max_reward': 0.25}
+  assert rewards(clip, (doubled, {'factor': 3})) == pytest.approx(0.75)
+  assert rewards((doubled, {'factor': 3}), clip) == pytest.approx(0.25)
+
+
+def test_what_the_environment_raises_names_the_place():
+  env = GymnasiumEnvironment(corridor(raise_at=2))
+  with pytest.raises(UserError, match=(
+      r'episode 1, step 1: the environment raised ZeroDivisionError in step\(\), '
+      r'gymnasium_environments.py line \d+: .*division by zero')), failures_of(env):
+    env.reset()
+    for _ in range(3):
+      env.step(tf.zeros([1, 1]))
+
+
+@pytest.mark.parametrize('time_aware', [True, False])
+def test_a_limit_of_steps_ends_only_what_is_aware_of_it(time_aware):
+  def last(horizon, action):
+    system = GymnasiumSystem(horizon, CORRIDOR, time_aware=time_aware)
+    episode, = episodes(GymnasiumCopies(system, 1), 1, action)
+    assert episode.step_type[-1] == 2
+    return len(episode.reward) - 1, episode.discount[-1]
+
+  assert last(3, -0.5) == (3, 0.0 if time_aware else 1.0)
+  assert last(None, -0.5) == (LIMIT, 0.0 if time_aware else 1.0)
+  length, discount = last(LIMIT, 1.0)
+  assert length < LIMIT
+  assert discount == 0.0
 
 
 @pytest.mark.parametrize(('make_agent', 'message'), [

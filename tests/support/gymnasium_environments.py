@@ -16,8 +16,9 @@ class Corridor(gymnasium.Env):
   action_space = gymnasium.spaces.Box(-1.0, 3.0, [1, 1], np.float64)
 
   def __init__(self, nan_at=None, nan_reward_at=None, nan_in_episode=None, sizes=(2, 1),
-               reward_sizes=()):
+               reward_sizes=(), raise_at=None):
     self._nan_at, self._nan_reward_at, self._nan_in_episode = nan_at, nan_reward_at, nan_in_episode
+    self._raise_at = raise_at
     self._sizes, self._reward_sizes, self._episode = sizes, reward_sizes, 0
 
   def reset(self, *, seed=None, options=None):
@@ -29,6 +30,8 @@ class Corridor(gymnasium.Env):
   def step(self, action):
     assert self.action_space.contains(action)
     u, self._t = action.item(), self._t + 1
+    if self._t == self._raise_at:
+      u / 0
     breaks = self._t == self._nan_reward_at or self._episode == self._nan_in_episode
     reward = float('nan') if breaks else 1 + self._x
     self._x += 0.3 * u
@@ -41,10 +44,24 @@ class Corridor(gymnasium.Env):
 
 
 class Spaces(gymnasium.Env):
-  """An environment of given spaces, which never runs."""
+  """An environment of given spaces, in which nothing happens; `reset` and `step` replace what
+  its functions return, or are raised."""
 
-  def __init__(self, observation=Corridor.observation_space, action=Corridor.action_space):
+  def __init__(self, observation=Corridor.observation_space, action=Corridor.action_space,
+               reset=None, step=None):
     self.observation_space, self.action_space = observation, action
+    self._reset, self._step = reset, step
+
+  def reset(self, *, seed=None, options=None):
+    super().reset(seed=seed)
+    return (self.observation_space.sample(), {}) if self._reset is None else self._reset
+
+  def step(self, action):
+    if isinstance(self._step, Exception):
+      raise self._step
+    if self._step is not None:
+      return self._step
+    return self.observation_space.sample(), 0.0, False, False, {}
 
 
 gymnasium.register('asm_tf_test/Corridor-v0', Corridor, max_episode_steps=LIMIT)
