@@ -155,7 +155,7 @@ def _renamed(message):
   unknown = re.search(r"Configurable '(?:\w+\.)*?((?:\w+\.)?\w+)' doesn't have a parameter named "
                       r"'(\w+)'", message)
   name = unknown and f'{unknown[1]}.{unknown[2]}'
-  return f'{name} is {RENAMED[name]} since 0.2.0. ' if name in RENAMED else ''
+  return f'{name} is {RENAMED[name]} now. ' if name in RENAMED else ''
 
 
 def _is_from_gin(error):

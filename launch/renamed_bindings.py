@@ -16,6 +16,7 @@ RENAMED = {
     'make_decision_transformer_agent.jit_compile': 'Execution.jit_compile',
     'make_asm_agent.parts': 'Execution.microbatches',
     'make_decision_transformer_agent.parts': 'Execution.microbatches',
+    'Trainer.make_replay': "the agent's own choice",
     'TransitionReplayBuffer.capacity': 'WindowReplayBuffer.capacity',
     'train.product_dtype': 'Execution.product_dtype',
     'train.num_env_steps': 'TrainingLoop.num_env_steps',

@@ -62,13 +62,13 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
     if not matrices:
       continue
     means = run_statistics.interquartile_means(matrices)
-    curves[f'H = {horizon}'] = {model: (steps, *band) for model, band in means.items()}
+    curves[_named(horizon)] = {model: (steps, *band) for model, band in means.items()}
     for model, (middle, low, high) in means.items():
       by_h.setdefault(model, []).append((horizon, middle[-1], low[-1], high[-1]))
     if value == 'normalised_score':
       thresholds = np.linspace(-0.2, 1.0, 61)
       shares = run_statistics.performance_profiles(matrices, thresholds)
-      profiles[f'H = {horizon}'] = {model: (thresholds, *band) for model, band in shares.items()}
+      profiles[_named(horizon)] = {model: (thresholds, *band) for model, band in shares.items()}
   sample = f'{_seeds(rows)}, {_count(num_systems, "system")}'
   title = f'{sample}: interquartile mean'
   if len({row['seed'] for row in rows}) > 1:
@@ -83,7 +83,7 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
   if len(curves) > 1:
     drawn['horizons'] = draw_with_intervals(
         {'': {model: tuple(zip(*points, strict=True)) for model, points in by_h.items()}},
-        'horizon H (steps)', ylabel, title, x_ticks=sorted(by_horizon(rows)),
+        'horizon H (steps)', ylabel, title, x_ticks=_horizons(rows),
         reference=reference, lowest=_LOWEST[value])
   return drawn
 
@@ -97,7 +97,7 @@ def _comparable(rows, value):
 def _draw_systems(rows):
   """One panel per system: the median over seeds and their range, against H or against steps."""
   value, ylabel, reference = measure(rows)
-  horizons = sorted({row['horizon'] for row in rows})
+  horizons = _horizons(rows)
   panels = {}
   for row in rows:
     lines = panels.setdefault(row['system'], {}).setdefault(run_statistics.label(row), {})
@@ -111,7 +111,7 @@ def _draw_systems(rows):
              {'xlabel': 'horizon H (steps)', 'x_ticks': horizons})
   return draw_with_intervals(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
-      title=(f'H = {horizons[0]}: ' if len(horizons) == 1 else '')
+      title=(f'{_named(horizons[0])}: ' if len(horizons) == 1 else '')
       + f'median and range of {_seeds(rows)}', reference=reference, **against)
 
 
@@ -128,10 +128,19 @@ def measure(rows: list[dict]) -> tuple[str, str, float | None]:
   return 'return', 'IQM of the return', None
 
 
-def by_horizon(rows: list[dict]) -> dict[int, list[dict]]:
+def by_horizon(rows: list[dict]) -> dict[int | None, list[dict]]:
   """Returns {H: its rows}, in order of H."""
   return {horizon: [row for row in rows if row['horizon'] == horizon]
-          for horizon in sorted({row['horizon'] for row in rows})}
+          for horizon in _horizons(rows)}
+
+
+def _named(horizon):
+  return "the environments' own H" if horizon is None else f'H = {horizon}'
+
+
+def _horizons(rows):
+  """In order, None, an environment's own, first."""
+  return sorted({row['horizon'] for row in rows}, key=lambda horizon: horizon or 0)
 
 
 def _table(rows, horizon):
@@ -144,10 +153,10 @@ def _table(rows, horizon):
   best = max(means, key=lambda model: means[model][0][-1], default=None)
   steps = run_statistics.common_steps(rows)
   if not steps:
-    raise UserError(f'the runs of H = {horizon} have no evaluation at a common step: report on '
+    raise UserError(f'the runs of {_named(horizon)} have no evaluation at a common step: report on '
                     'runs of one eval_interval.')
-  lines = [f'H = {horizon}, after {steps[-1]:,} environment steps: median over seeds (lowest to '
-           'highest).']
+  lines = [f'{_named(horizon)}, after {steps[-1]:,} environment steps: median over seeds (lowest '
+           'to highest).']
   if best:
     lines[0] += (f' {ylabel} over {", ".join(shared)}, 95 % interval; P: probability that a run '
                  f'is better than one of {best}.')

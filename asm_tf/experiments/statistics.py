@@ -47,13 +47,20 @@ def score_matrices(
 
 
 def common_steps(rows: list[dict]) -> list[int]:
-  """The environment steps at which all of the rows' runs were evaluated, in order."""
+  """The environment steps at which all of the rows' runs were evaluated, in order.
+
+  Where episodes have no common length (H is None), evaluations fall due at the same steps and
+  come some steps later, at the end of an episode: then they are the steps of the shortest run.
+  """
+  if any(row['horizon'] is None for row in rows):
+    return min((row['env_steps'] for row in rows), key=lambda steps: steps[-1])
   return sorted(set.intersection(*(set(row['env_steps']) for row in rows))) if rows else []
 
 
 def at_step(row: dict, step: int, value: str) -> float | None:
-  """The value of a row's curve at an environment step."""
-  return row[value][row['env_steps'].index(step)]
+  """The value of a row's curve at the evaluation nearest to an environment step."""
+  steps = row['env_steps']
+  return row[value][min(range(len(steps)), key=lambda i: abs(steps[i] - step))]
 
 
 def label(row: dict) -> str:

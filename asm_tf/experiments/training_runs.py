@@ -3,8 +3,8 @@
 A cell is a dict:
 
     model           gin files without gin/ and .gin, joined by +, such as myriad_lstm
-    system          name of a `System`
-    horizon         H
+    system          name of a `System`, or id of a Gymnasium environment, such as Hopper-v5
+    horizon         H; None for a Gymnasium environment's own limit
     num_env_steps   how far to train
     seed            of everything random
     variation       further gin bindings, joined by spaces, such as LEARNING_RATE=0.001
@@ -29,22 +29,25 @@ from asm_tf.training.run_folder import read_config, read_rows
 _CURVES = ('env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')
 # What launch.main's configurations call the fields of a cell.
 _MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_STEPS'}
+_ENVIRONMENT_MACRO = 'ENVIRONMENT'
+_GIVEN_MACROS = (*_MACROS.values(), _ENVIRONMENT_MACRO)
 # A grid may be somebody else's. Without white space, and without a backslash before the next
 # line, no binding can be read as gin's `import`, which would run code.
+_ENVIRONMENT = r'([\w.-]+/)?[\w.-]+-v\d+'
 _NAME, _REFERENCE = r'[\w./]+', r'[@%][\w./]+(\(\))?'
 _BINDING = rf'{_NAME}=\S*[^\s\\]'
 _LONGEST_NAME = 200  # bytes; file systems take 255, and .log comes after it
 
 
-def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequence[int],
+def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequence[int | None],
                    num_env_steps: int, num_seeds: int,
                    variations: dict[str, Sequence] | None = None) -> list[dict]:
   """The cells of a grid, seed by seed, so that a part of the sweep has every model.
 
   Args:
     models: list of names.
-    systems: list of names.
-    horizons: list of H.
+    systems: list of names of systems and ids of Gymnasium environments.
+    horizons: list of H, or of None.
     num_env_steps: environment steps of every run.
     num_seeds: seeds 0, 1, ..
     variations: {gin binding: list of values}; every combination is run.
@@ -62,14 +65,16 @@ def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequ
     if not isinstance(name, str) or not re.fullmatch(_NAME, name):
       raise UserError(f'{name!r} is not the name of a gin binding: vary one such as '
                       'LEARNING_RATE or Trainer.batch_size.')
-    if name in ('train.seed', *_MACROS.values()):
+    if name in ('train.seed', *_GIVEN_MACROS):
       raise UserError(f'{name!r} is not varied but given: by num_seeds, systems, horizons and '
                       'num_env_steps.')
   for horizon in horizons:
-    require_at_least(1, horizons=horizon)
+    if horizon is not None:
+      require_at_least(1, horizons=horizon)
   for system in systems:
-    if system not in SYSTEMS:
-      raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}.')
+    if system not in SYSTEMS and not re.fullmatch(_ENVIRONMENT, str(system)):
+      raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}, and '
+                      "Gymnasium's environments, such as Pendulum-v1.")
   for file in (gin_file(part) for model in models for part in model.split('+')):
     if not (gin_files.ROOT / file).is_file():
       raise UserError(f'{file} does not exist: name models by files of gin/, such as '
@@ -135,8 +140,10 @@ def arguments(root: str | pathlib.Path, cell: dict) -> list[str]:
   Raises:
     UserError: for a cell, which a gin file may write out too, that does more than bind values.
   """
-  values = cell | {'system': f'@{cell["system"]}'}
+  system, is_own = cell['system'], cell['system'] in SYSTEMS
+  values = cell | {'system': f'@{system}' if is_own else '@GymnasiumSystem'}
   bindings = [*(f'{macro}={values[field]}' for field, macro in _MACROS.items()),
+              *([] if is_own else [f'{_ENVIRONMENT_MACRO}={system!r}']),
               *cell['variation'].split()]
   for binding in bindings:
     if not re.fullmatch(_BINDING, binding):
@@ -219,13 +226,15 @@ def read_run(folder: str | pathlib.Path) -> dict:
     config, asked = read_config(folder), json.loads((folder / 'run.json').read_text())
     rows = read_rows(folder)
     files, bindings = asked['gin_files'], asked['gin_bindings']
+    own = config.get(_ENVIRONMENT_MACRO, '').strip('"\'')
+    horizon = config['HORIZON']
     cell = {'model': '+'.join(file.removesuffix('.gin').split('gin/')[-1] for file in files),
-            'system': config['SYSTEM'].lstrip('@').split('.')[-1],
-            'horizon': int(config['HORIZON']),
+            'system': own or config['SYSTEM'].lstrip('@').split('.')[-1],
+            'horizon': None if horizon == 'None' else int(horizon),
             'num_env_steps': int(config['NUM_ENV_STEPS']),
             'seed': asked['seed'],
             'variation': ' '.join(binding for binding in bindings
-                                  if binding.split('=')[0].strip() not in _MACROS.values())}
+                                  if binding.split('=')[0].strip() not in _GIVEN_MACROS)}
     curves = {key: [row[key] for row in rows] for key in _CURVES}
     origin = {'command': asked['command'], 'versions': asked['versions']}
   except (OSError, ValueError, KeyError) as error:

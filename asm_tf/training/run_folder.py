@@ -15,6 +15,7 @@
 import contextlib
 import errno
 import fcntl
+import importlib.metadata
 import json
 import math
 import os
@@ -215,10 +216,14 @@ def require_readable_version(path: str | Path) -> None:
 
 def versions() -> dict[str, str]:
   """Returns {package: version} of what a result depends on."""
+  others = {}
+  for name in ('gymnasium', 'mujoco'):
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      others[name] = importlib.metadata.version(name)
   return {'asm_tf': asm_tf.__version__,
           'python': sys.version.split()[0], 'tensorflow': tf.__version__,
           'tf_keras': tf_keras.__version__, 'tf_agents': tf_agents.__version__,
-          'numpy': np.__version__}
+          'numpy': np.__version__, **others}
 
 
 def json_line(row: dict) -> str:

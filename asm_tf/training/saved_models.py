@@ -8,7 +8,8 @@
     world.reward(states, actions, t)       # r_t = r(s_t, a_t, t), [B, T]
 
 for any B and any T up to H, in the environment's own units; the world model is
-differentiable in actions and states, which is what it is for (docs/export.md).
+differentiable in actions and states, which is what it is for (docs/export.md). A model of windows
+predicts up to k steps, from the start of an episode where it knows the time.
 """
 
 import logging
@@ -51,7 +52,9 @@ def save_world_model(agent: tf_agent.TFAgent, system: System | GymnasiumSystem,
   if not hasattr(agent, 'world'):
     return
   try:
-    world = _World(agent.world.model, agent.world.reward, system.horizon, system.state_size,
+    has_windows = agent.world.critic is not None
+    model = agent.world.model_from(tf.zeros([1], tf.int32) if has_windows else None)
+    world = _World(model, agent.world.reward, agent.train_sequence_length - 1, system.state_size,
                    system.action_size)
     tf.saved_model.save(world, str(path), signatures=world.signatures(),
                         options=tf.saved_model.SaveOptions(experimental_custom_gradients=True))

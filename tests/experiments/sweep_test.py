@@ -55,6 +55,39 @@ def test_the_arguments_are_those_of_launch_main():
       '--gin_bindings=LEARNING_RATE=0.1', '--seed=0', f'--root_dir={folder}', '--resume']
 
 
+def test_a_gymnasium_environment_is_a_system_by_its_id(tmp_path):
+  cell, = training_cells(['gymnasium'], ['InvertedPendulum-v5'], [None], 100, 1)
+  arguments = training_runs.arguments('runs', cell)
+  assert arguments[2:7] == [
+      '--gin_file=gin/gymnasium.gin', '--gin_bindings=SYSTEM=@GymnasiumSystem',
+      '--gin_bindings=HORIZON=None', '--gin_bindings=NUM_ENV_STEPS=100',
+      "--gin_bindings=ENVIRONMENT='InvertedPendulum-v5'"]
+  bindings = [argument.split('=', 1)[1] for argument in arguments if '_bindings' in argument]
+  (tmp_path / 'config.gin').write_text(
+      '\n'.join(binding.replace('=', ' = ', 1) for binding in bindings))
+  (tmp_path / 'run.json').write_text(json.dumps({
+      'gin_files': ['gin/gymnasium.gin'], 'gin_bindings': bindings, 'seed': 0, 'command': '',
+      'versions': {}}))
+  found = training_runs.read_run(tmp_path)
+  assert {name: found[name] for name in cell} == cell
+
+
+def test_runs_whose_episodes_end_early_are_compared_where_evaluations_fell_due():
+  def run(model, steps, returns):
+    return row(model, 'Hopper-v5', None) | {
+        'env_steps': steps, 'return': returns, 'wall_seconds': steps,
+        'normalised_score': [None] * len(steps)}
+
+  rows = [run('one', [0, 1003, 2011], [1.0, 2.0, 3.0]),
+          run('other', [0, 1000, 2005], [4.0, 5.0, 6.0])]
+  assert statistics.common_steps(rows) == [0, 1000, 2005]
+  assert [statistics.at_step(rows[0], step, 'return') for step in (0, 1000, 2005)] == [1, 2, 3]
+  table = report.tables(rows)
+  assert table.startswith("the environments' own H, after 2,005 environment steps")
+  assert '| other | 6.000 |' in table
+  assert set(report.pictures(rows)) == {'systems', 'curves'}
+
+
 def test_values_of_a_variation_are_written_as_gin_reads_them():
   cells = training_cells(**GRID, variations={
       'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3]})

@@ -121,7 +121,7 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments, cause, tmp_path):
     ('LSTM.dtype="float64"', 'dtype'),
     ('CancerTreatment.dtype="float64"', 'dtype'),
     ('make_asm_agent.setup=4', 'setup'),
-    ('make_asm_agent.entropy_constant=4', 'PolicyLearner.entropy_constant since 0.2.0'),
+    ('make_asm_agent.entropy_constant=4', 'PolicyLearner.entropy_constant now'),
     ('ModelLearner.loss_weighting="octaves"', 'give one of uniform, inverse_time'),
     ('train.seed=-1', 'seed is -1'),
     ('SquashedGaussianActor.initial_std=-1', 'initial_std is -1'),

@@ -1,0 +1,87 @@
+"""A short run on a Gymnasium task: saved, evaluated at another length, and filmed."""
+
+import gin
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from asm_tf.errors import UserError
+from launch import evaluate
+from launch import main as launch_main
+
+SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=60', 'Trainer.warmup_steps=30', 'Trainer.batch_size=4',
+         'PolicyLearner.batch_size=4', 'Execution.jit_compile=False', 'Execution.microbatches=1',
+         'Markov.hidden_sizes=(4,)', 'RewardModel.hidden_sizes=(4,)', 'Critic.hidden_sizes=(4,)',
+         'SquashedGaussianActor.hidden_sizes=(4,)', 'TrainingLoop.eval_interval=60')
+
+
+def train(folder, *bindings):
+  gin.clear_config()
+  launch_main.run(['gin/gymnasium.gin'], (*SMALL, *bindings), str(folder))
+  gin.clear_config()
+  return folder
+
+
+@pytest.fixture(scope='module')
+def run_dir(tmp_path_factory):
+  return train(tmp_path_factory.mktemp('gymnasium') / 'run')
+
+
+@pytest.fixture(scope='module')
+def aware_run_dir(tmp_path_factory):
+  return train(tmp_path_factory.mktemp('aware') / 'run', 'GymnasiumSystem.time_aware=True')
+
+
+def test_a_policy_that_sees_no_step_is_evaluated_at_any_length(
+    run_dir, fresh_gin, tmp_path, capsys):
+  evaluate.run(run_dir, tmp_path / 'picture.png', episodes=3, horizon=25)
+  out = capsys.readouterr().out
+  assert '3 episodes' in out
+  mean = float(out.split()[1])
+  assert -25 * 17 < mean < -10  # of 25 steps, each at least -16.3
+
+
+@pytest.mark.parametrize('suffix', ['gif', 'mp4'])
+def test_an_episode_is_filmed(suffix, run_dir, fresh_gin, tmp_path, capsys):
+  pytest.importorskip('pygame', reason='Pendulum-v1 draws by pygame')
+  imageio = pytest.importorskip('imageio.v3', reason='films are written by imageio')
+  video = tmp_path / f'film.{suffix}'
+  evaluate.run(run_dir, tmp_path / 'picture.png', episodes=1, video=video)
+  out = capsys.readouterr().out
+  assert f'video of an episode with return {out.split()[1]}: {video}' in out
+  frames = imageio.imread(video, index=None) if suffix == 'mp4' else [
+      np.asarray(frame.convert('RGB')) for frame in _frames(video)]
+  assert np.shape(frames[0]) == np.shape(frames[-1]) == (500, 500, 3)
+  assert 2 <= len(frames) <= 11
+  assert np.any(np.asarray(frames[0]) != np.asarray(frames[-1]))
+  assert [path.name for path in tmp_path.iterdir() if 'part' in path.name] == []
+
+
+def _frames(video):
+  film = Image.open(video)
+  for i in range(film.n_frames):
+    film.seek(i)
+    yield film
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    ({'video': 'film.avi'}, 'neither .gif nor .mp4'),
+    ({'horizon': 201}, 'ends after 200 steps')])
+def test_what_cannot_be_is_one_line(arguments, message, run_dir, fresh_gin, tmp_path):
+  with pytest.raises(UserError, match=message):
+    evaluate.run(run_dir, tmp_path / 'picture.png', **arguments)
+
+
+@pytest.mark.parametrize('time_aware', [False, True])
+def test_the_model_of_windows_is_saved(time_aware, run_dir, aware_run_dir):
+  world = tf.saved_model.load(str((aware_run_dir if time_aware else run_dir) / 'world_model'))
+  states = world.predict(tf.zeros([2, 3]), tf.zeros([2, 3, 1]))
+  assert states.shape == [2, 3, 3]
+  assert world.reward(states, tf.zeros([2, 3, 1]), tf.range(3)).shape == [2, 3]
+
+
+def test_a_policy_that_knows_its_last_step_keeps_its_length(aware_run_dir, fresh_gin):
+  with pytest.raises(UserError, match='knows 10 of them: leave --horizon'):
+    evaluate.run(aware_run_dir, horizon=20)
+  assert not (aware_run_dir / 'trajectory.png').exists()
