@@ -9,6 +9,8 @@ import importlib.util
 import os
 import sys
 
+from asm_tf.quiet import quieten_tensorflow
+
 __version__ = '0.3.0.dev0'
 
 
@@ -66,3 +68,4 @@ _require_keras_2()
 _speed_up_xla()
 _keep_freed_memory()
 _silence_gym()
+quieten_tensorflow()

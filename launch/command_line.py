@@ -21,7 +21,8 @@ from absl import app, flags, logging
 
 from asm_tf import gin_files
 from asm_tf.errors import FailedRuns, UserError
-from launch.renamed_bindings import RENAMED
+from launch import help
+from launch.hints import hint
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
@@ -35,8 +36,10 @@ def run(main: Callable, *names: str) -> None:
     main: function of the positional arguments; what it returns is the exit code.
     *names: of the positional arguments, all of which must be given.
   """
+  _require_utf_8()
   _quieten()
-  app.run(lambda argv: sys.exit(_guarded(main, argv[1:], names)), flags_parser=_parse)
+  app.run(lambda argv: sys.exit(_guarded(main, argv[1:], names)),
+          flags_parser=functools.partial(_parse, main))
 
 
 def define_gin_flags(what: str) -> None:
@@ -71,7 +74,7 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
                     'such as gin/myriad_lstm.gin.') from error
   macros = set(_macros())
   try:
-    with_gin_errors(lambda: gin.parse_config(bindings))
+    with_gin_errors(lambda: gin.parse_config(bindings), bindings)
   except ModuleNotFoundError as error:
     raise UserError(f'--gin_bindings imports what Python does not find ({error}): put the folder '
                     'that holds it on PYTHONPATH.') from error
@@ -109,7 +112,7 @@ def _refuse_imports(file, above=()):
   path = found.resolve()
   if path in above:
     raise UserError(f'{path} includes itself, by way of {above[-1]}: take one include out.')
-  with path.open() as lines:
+  with path.open(encoding='utf-8') as lines:
     for statement in config_parser.ConfigParser(lines, _Names()):
       if isinstance(statement, config_parser.IncludeStatement):
         _refuse_imports(statement.filename, (*above, path))
@@ -139,23 +142,22 @@ def _macros():
   return re.findall(r'^(\w+) = ', gin.config_str(), re.MULTILINE)
 
 
-def with_gin_errors(call: Callable) -> Any:
-  """Calls and returns `call()`; an error that gin raises becomes a `UserError`."""
+def with_gin_errors(call: Callable, bindings: Sequence[str] = ()) -> Any:
+  """Calls and returns `call()`; an error that gin raises becomes a `UserError`.
+
+  Args:
+    call: function of nothing.
+    bindings: that it reads, to say what may be meant.
+  """
   try:
     return call()
   except (ValueError, TypeError, SyntaxError, OSError) as error:
     if _is_from_gin(error):
-      raise UserError(f'the configuration is not valid: {error}. {_renamed(str(error))}Mend the '
-                      'gin file or --gin_bindings.') from error
+      message = ' '.join(str(error).split())
+      raise UserError(f'the configuration is not valid: {message}. '
+                      f'{hint(message, tuple(bindings))}Mend the gin file or --gin_bindings.'
+                      ) from error
     raise
-
-
-def _renamed(message):
-  """The new name of a binding that gin does not know, in a sentence; '' where there is none."""
-  unknown = re.search(r"Configurable '(?:\w+\.)*?((?:\w+\.)?\w+)' doesn't have a parameter named "
-                      r"'(\w+)'", message)
-  name = unknown and f'{unknown[1]}.{unknown[2]}'
-  return f'{name} is {RENAMED[name]} now. ' if name in RENAMED else ''
 
 
 def _is_from_gin(error):
@@ -166,11 +168,15 @@ def _is_from_gin(error):
   return f'{os.sep}gin{os.sep}' in frame.tb_frame.f_code.co_filename
 
 
-def _parse(argv):
+def _parse(main, argv):
+  if any(argument in help.ASKS_FOR_HELP for argument in argv[1:]):
+    sys.exit(_guarded(lambda: print(help.help_text(main), flush=True)))
+  if '--list' in argv[1:] and 'gin_file' in flags.FLAGS:
+    sys.exit(_guarded(lambda: print(help.listing(), flush=True)))
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
-    _complain(f'{error} (--helpshort lists the flags)')
+    _complain(f'{error} (--help lists the flags)')
     sys.exit(2)
 
 
@@ -203,11 +209,22 @@ def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object
                     ) from error
 
 
+def write_text(path: pathlib.Path, text: str) -> None:
+  """Writes a text file in one step."""
+  write_in_one_step(path, lambda part: part.write_text(text, encoding='utf-8'))
+
+
 def write_pictures(folder: pathlib.Path, pictures: dict[str, 'Figure']) -> None:
   """Writes {name: matplotlib `Figure`} to <folder>/<name>.png."""
   for name, picture in pictures.items():
     write_in_one_step(folder / f'{name}.png',
                       functools.partial(picture.savefig, format='png'))
+
+
+def _require_utf_8():
+  """Starts again in UTF-8 mode where file names would be ASCII: TensorFlow takes no others."""
+  if sys.getfilesystemencoding() != 'utf-8':
+    os.execv(sys.executable, [sys.executable, '-X', 'utf8', *sys.orig_argv[1:]])
 
 
 def _quieten():
@@ -220,13 +237,15 @@ def _quieten():
   ours.propagate = False
 
 
-def _guarded(main, arguments, names):
+def _guarded(main, arguments=(), names=()):
   if len(arguments) > len(names):
-    _complain(f'unexpected argument {arguments[len(names)]!r}: every option is a flag '
-              '(--helpshort lists them).')
+    surplus = arguments[len(names)]
+    flag = f'--gin_file={surplus} is meant' if surplus.endswith('.gin') else (
+        'every option is a flag')
+    _complain(f'unexpected argument {surplus!r}: {flag} (--help lists them).')
     return 2
   if len(arguments) < len(names):
-    _complain(f'{names[len(arguments)]} is missing (--helpshort shows the use).')
+    _complain(f'{names[len(arguments)]} is missing (--help shows the use).')
     return 2
   try:
     return main(*arguments) or 0
@@ -243,7 +262,7 @@ def _guarded(main, arguments, names):
     return 130
   except BrokenPipeError:  # the reader, `head` for example, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    return 0
 
 
 def _complain(message):

@@ -55,7 +55,7 @@ def _key():
 def _cpu():
   """A text that CPUs of one kind share."""
   try:
-    first = pathlib.Path('/proc/cpuinfo').read_text().split('\n\n')[0].splitlines()
+    first = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8').split('\n\n')[0].splitlines()
   except OSError:
     return platform.processor()
   kinds = ('vendor_id', 'cpu family', 'model', 'model name', 'flags', 'Features', 'CPU part')

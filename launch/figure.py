@@ -51,8 +51,8 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
   rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
       folder=folder, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))
-  command_line.write_in_one_step(folder / 'rows.jsonl', lambda part: part.write_text(text))
-  command_line.write_in_one_step(folder / 'table.md', lambda part: part.write_text(table + '\n'))
+  command_line.write_text(folder / 'rows.jsonl', text)
+  command_line.write_text(folder / 'table.md', table + '\n')
   command_line.write_pictures(folder, pictures)
   names = ', '.join(f'{name}.png' for name in pictures)
   print(f'{table}\n\nrows, table and {names} are in {folder}')

@@ -30,7 +30,7 @@ def run(folder: str, out: str | None = None) -> None:
   rows = report.read_runs(runs)
   tables = report.tables(rows)
   command_line.make_folder(results)
-  command_line.write_in_one_step(results / 'table.md', lambda part: part.write_text(tables + '\n'))
+  command_line.write_text(results / 'table.md', tables + '\n')
   pictures = report.pictures(rows)
   command_line.write_pictures(results, pictures)
   names = ', '.join(f'{name}.png' for name in pictures)

@@ -58,7 +58,7 @@ def run(system_name: str, horizon: int, source: str, seed: int = 0, dtype: str =
   result = roll_out(system, actions)
   _report(result['return'], reference)
   if trajectory is not None:
-    command_line.write_in_one_step(trajectory, lambda part: part.write_text(json.dumps(result)))
+    command_line.write_text(trajectory, json.dumps(result))
     print(f'trajectory: {trajectory}')
   figure = draw_trajectory(system, result['states'], actions, scores.optimal_trajectory(system))
   command_line.write_in_one_step(picture, lambda part: figure.savefig(part, format='png'))
@@ -111,7 +111,7 @@ def roll_out(system: System, actions: np.ndarray) -> dict:
 
 def _from_file(source):
   try:
-    content = json.loads(pathlib.Path(source).read_text())
+    content = json.loads(pathlib.Path(source).read_text(encoding='utf-8'))
   except OSError as error:
     raise UserError(f'--actions={source} can not be read ({error.strerror}): give a JSON file, '
                     'random, optimal or a number.') from error

@@ -83,14 +83,14 @@ def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
 
 def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
   """Puts one row into the table, in one atomic step, unless the stored optimum is better."""
-  systems = json.loads(path.read_text())['systems'] if path.exists() else {}
+  systems = json.loads(path.read_text(encoding='utf-8'))['systems'] if path.exists() else {}
   stored = systems.setdefault(name, {}).get(str(horizon))
   if stored is not None and stored['optimal'] >= row['optimal']:
     kept = {key: stored[key] for key in ('optimal', 'method', 'robust_optimal', 'actions')
             if key in stored}
     row = row | kept
   systems[name][str(horizon)] = row
-  command_line.write_in_one_step(path, lambda part: part.write_text(_as_json(systems)))
+  command_line.write_text(path, _as_json(systems))
 
 
 def without_actions(systems: dict) -> dict:

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.quiet import harmless_lines_dropped
 
 if TYPE_CHECKING:
   import gymnasium
@@ -111,7 +112,8 @@ class GymnasiumSystem:
     try:
       import gymnasium  # here: others need not wait for it
       kwargs = self._kwargs | ({} if render_mode is None else {'render_mode': render_mode})
-      env = gymnasium.make(self.name, disable_env_checker=True, **kwargs)
+      with harmless_lines_dropped():
+        env = gymnasium.make(self.name, disable_env_checker=True, **kwargs)
     except ImportError as error:
       raise UserError(f'{self.name} cannot be made ({_first_line(error)}): install what it needs '
                       "(for Gymnasium's own: pip install 'gymnasium[mujoco,box2d]').") from error

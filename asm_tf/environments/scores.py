@@ -76,4 +76,4 @@ def read_table() -> dict:
   """Returns {system: {str(H): row}} as stored."""
   if not TABLE.exists():
     return {}
-  return json.loads(TABLE.read_text())['systems']
+  return json.loads(TABLE.read_text(encoding='utf-8'))['systems']

@@ -60,7 +60,8 @@ def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict
             if mine and not path.exists():
               _run_cell(path, cell, run, command)
         bar.update(sum(path.exists() for path in paths) - bar.n)
-  return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
+  return [json.loads(line) for path in paths
+          for line in path.read_text(encoding='utf-8').splitlines()]
 
 
 def _run_cell(path, cell, run, command):
@@ -89,7 +90,7 @@ def _check_same_configuration(path):
   now = gin.config_str()
   if not path.exists():
     write_atomically(path, now)
-  elif path.read_text() != now:
+  elif path.read_text(encoding='utf-8') != now:
     raise UserError(f'{path.parent} holds results of another configuration (see config.gin in '
                     'it): give another folder.')
 

@@ -154,11 +154,11 @@ def _task():
     def end_with_parent():
       ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
-    with open(folder + '.log', 'w') as log:
+    with open(folder + '.log', 'w', encoding='utf-8') as log:
       done = subprocess.run(command, cwd=directory, env=os.environ | environment, stdout=log,
                             stderr=log, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
     if done.returncode:
-      with open(folder + '.log') as log:
+      with open(folder + '.log', encoding='utf-8', errors='replace') as log:
         lines = log.read().strip().splitlines() or ['']
       raise RuntimeError(f'exit code {done.returncode}, {lines[-1]} (see {folder}.log)')
 

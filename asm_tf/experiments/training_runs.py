@@ -172,7 +172,7 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
   results, rows = pathlib.Path(folder, 'results.jsonl'), {}
   if results.is_file():
     try:
-      kept = map(json.loads, results.read_text().splitlines())
+      kept = map(json.loads, results.read_text(encoding='utf-8').splitlines())
       rows = {folder_of('', row).name: row for row in kept}
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(f'{results} holds a line that is no row of a run ({error}): remove the '
@@ -188,7 +188,7 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
 
 def _is_whole(summary):
   try:
-    return 'env_steps' in json.loads(summary.read_text())
+    return 'env_steps' in json.loads(summary.read_text(encoding='utf-8'))
   except ValueError:  # it is damaged, and the run will make it again
     return False
 
@@ -223,7 +223,8 @@ def read_run(folder: str | pathlib.Path) -> dict:
   """
   folder = pathlib.Path(folder)
   try:
-    config, asked = read_config(folder), json.loads((folder / 'run.json').read_text())
+    config = read_config(folder)
+    asked = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
     rows = read_rows(folder)
     files, bindings = asked['gin_files'], asked['gin_bindings']
     own = config.get(_ENVIRONMENT_MACRO, '').strip('"\'')

@@ -93,7 +93,7 @@ class Recorder:
 
   def show_progress(self, env_steps: int) -> None:
     """Moves the bar."""
-    self._bar.update(env_steps - self._bar.n)
+    self._bar.update(min(env_steps, self._bar.total) - self._bar.n)  # more has no percentage
 
   def record(self, trainer: Trainer, evaluation: Evaluation) -> None:
     """Records one evaluation."""

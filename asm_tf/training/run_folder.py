@@ -161,7 +161,7 @@ class RunFolder:
 
   def append_row(self, row: dict) -> None:
     """Adds one evaluation to metrics.jsonl."""
-    with failed_writes.naming(self._metrics), self._metrics.open('a') as file:
+    with failed_writes.naming(self._metrics), self._metrics.open('a', encoding='utf-8') as file:
       file.write(json_line(row))
       file.flush()
       os.fsync(file.fileno())  # before the checkpoint that follows on it
@@ -195,13 +195,13 @@ def read_rows(path: str | Path) -> list[dict]:
   metrics = Path(path) / 'metrics.jsonl'
   if not metrics.exists():
     return []
-  lines = metrics.read_text().splitlines(keepends=True)
+  lines = metrics.read_text(encoding='utf-8').splitlines(keepends=True)
   return [json.loads(line) for line in lines if line.endswith('\n')]
 
 
 def read_config(path: str | Path) -> dict[str, str]:
   """Returns {name: value} of a run's config.gin, both as text."""
-  return _bindings((Path(path) / 'config.gin').read_text())
+  return _bindings((Path(path) / 'config.gin').read_text(encoding='utf-8'))
 
 
 def require_readable_version(path: str | Path) -> None:
@@ -209,7 +209,7 @@ def require_readable_version(path: str | Path) -> None:
   record = Path(path) / 'run.json'
   # A damaged record says nothing of the version.
   with contextlib.suppress(OSError, ValueError, AttributeError, TypeError):
-    if 'asm_tf' not in json.loads(record.read_text()).get('versions', {}):
+    if 'asm_tf' not in json.loads(record.read_text(encoding='utf-8')).get('versions', {}):
       raise UserError(f'the run in {path} was made by asm_tf 0.1, whose bindings had other names: '
                       'use that version for it, or start a new run (CHANGELOG.md has the names).')
 
@@ -240,7 +240,7 @@ def write_atomically(path: str | Path, text: str) -> None:
   """Writes a file completely or not at all, even when the process is killed."""
   path = Path(path)
   draft = path.with_name(path.name + '.tmp')
-  with failed_writes.naming(path), draft.open('w') as file:
+  with failed_writes.naming(path), draft.open('w', encoding='utf-8') as file:
     file.write(text)
     file.flush()
     os.fsync(file.fileno())
