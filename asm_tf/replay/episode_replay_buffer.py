@@ -1,11 +1,12 @@
 """Replay of whole episodes behind TF-Agents' ReplayBuffer interface."""
 
 import tensorflow as tf
-from tf_agents.replay_buffers import replay_buffer, table
+from tf_agents.replay_buffers import replay_buffer
 from tf_agents.specs import tensor_spec
 from tf_agents.typing import types
 
 from asm_tf.errors import require_at_least
+from asm_tf.replay.growing_table import GrowingTable, bytes_of
 
 
 class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
@@ -37,9 +38,18 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     super().__init__(episode_spec, capacity=capacity // (length - 1))
     self._length = length
     self._batch_steps = batch_steps
-    self._table = table.Table(episode_spec, self.capacity)
+    self._table = GrowingTable(episode_spec, self.capacity)
     self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name='added')
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
+
+  def most_bytes(self, env_steps: int) -> int:
+    """Returns the bytes that so many environment steps may take."""
+    episodes = -(-env_steps // (self._length - 1))
+    return min(self.capacity, episodes) * bytes_of(self.data_spec)
+
+  def batch_bytes(self, size: int) -> int:
+    """Returns the bytes of a batch."""
+    return size * bytes_of(self.data_spec)
 
   def batch_size(self, most: int) -> int:
     """Returns how many episodes a batch holds: at most `most`, within `batch_steps`.

@@ -1,11 +1,12 @@
 """Replay of single steps, drawn as windows of successive ones, behind TF-Agents' interface."""
 
 import tensorflow as tf
-from tf_agents.replay_buffers import replay_buffer, table
+from tf_agents.replay_buffers import replay_buffer
 from tf_agents.typing import types
 
 from asm_tf.errors import require_at_least
 from asm_tf.replay import episode_steps
+from asm_tf.replay.growing_table import GrowingTable, bytes_of
 
 
 class WindowReplayBuffer(replay_buffer.ReplayBuffer):
@@ -32,14 +33,21 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
     require_at_least(length, **{'WindowReplayBuffer.capacity': capacity})
     super().__init__(data_spec, capacity)
     self._window = window
-    self._table = table.Table(data_spec, capacity)
+    self._table = GrowingTable(data_spec, capacity)
     # Rows and steps count from the beginning of the run; the ring holds number i at i % capacity.
     self._rows = tf.Variable(0, dtype=tf.int64, trainable=False, name='rows')
     self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='steps')
     self._row_of_step, self._steps_before_row = (
-        tf.Variable(tf.zeros([capacity], tf.int64), trainable=False, name=name)
-        for name in ('row_of_step', 'steps_before_row'))
+        GrowingTable(tf.TensorSpec([], tf.int64), capacity) for _ in range(2))
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
+
+  def most_bytes(self, env_steps: int) -> int:
+    """Returns the bytes that so many environment steps may take."""
+    return min(self.capacity, env_steps) * bytes_of(self.data_spec)
+
+  def batch_bytes(self, size: int) -> int:
+    """Returns the bytes of a batch."""
+    return size * (self._window + 1) * bytes_of(self.data_spec)
 
   def batch_size(self, most: int) -> int:
     """Returns how many windows a batch holds: as many as are asked for."""
@@ -50,7 +58,9 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
 
   def _oldest_step(self):
     oldest_row = tf.maximum(self._rows - self.capacity, 0)
-    return tf.gather(self._steps_before_row, oldest_row % self.capacity)
+    return tf.cond(self._rows > 0,
+                   lambda: self._steps_before_row.read(oldest_row % self.capacity),
+                   lambda: tf.constant(0, tf.int64))
 
   def _add_batch(self, items):
     """Adds episodes, a Trajectory [B, H+1, ...], without their padding."""
@@ -60,10 +70,10 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
     numbers = self._rows + tf.range(tf.size(is_step, tf.int64))
     steps_before = self._steps + tf.cumsum(is_step, exclusive=True)
     self._table.write(numbers % self.capacity, rows)
-    self._steps_before_row.scatter_nd_update((numbers % self.capacity)[:, None], steps_before)
+    self._steps_before_row.write(numbers % self.capacity, steps_before)
     begins = tf.where(is_step > 0)[:, 0]
     slots = tf.gather(steps_before, begins) % self.capacity
-    self._row_of_step.scatter_nd_update(slots[:, None], tf.gather(numbers, begins))
+    self._row_of_step.write(slots, tf.gather(numbers, begins))
     self._rows.assign_add(tf.size(is_step, tf.int64))
     self._steps.assign_add(tf.reduce_sum(is_step))
 
@@ -74,7 +84,7 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
                                 'the number of windows.')
     steps = self._generator.uniform(
         [sample_batch_size], self._oldest_step(), self._steps, tf.int64)
-    begins = tf.gather(self._row_of_step, steps % self.capacity)
+    begins = self._row_of_step.read(steps % self.capacity)
     rows = begins[:, None] + tf.range(self._window + 1, dtype=tf.int64)
     # The newest row ends an episode: nothing beyond it is looked at.
     rows = self._table.read(tf.minimum(rows, self._rows - 1) % self.capacity)
@@ -98,4 +108,3 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
   def _clear(self):
     self._rows.assign(0)
     self._steps.assign(0)
-    self._steps_before_row.assign(tf.zeros_like(self._steps_before_row))

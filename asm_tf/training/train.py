@@ -9,6 +9,7 @@ import gin
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
+from asm_tf import memory
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
@@ -81,10 +82,13 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
   if not isinstance(system, (functools.partial, type)):
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
   with (contextlib.closing(folder), failed_writes.reported(folder.path),
-        workers.watching_peers()):
+        workers.watching_peers(), memory.shortage_reported()):
     # Its variables are the first that workers tell each other.
     trainer = make_trainer(
         system(horizon), make_agent=make_agent, seed=seed, execution=execution)
+    memory.require_memory(
+        trainer.replay.most_bytes(loop.num_env_steps), 'the replay of this run', 'give a capacity, '
+        f'{type(trainer.replay).__name__}.capacity, or smaller observations')
     folder.open(options.command_line)
     workers.require_same(gin.config_str())
     _train(folder, trainer, loop, workers, seed, options.profile)

@@ -6,6 +6,7 @@ import tensorflow as tf
 from tf_agents.agents import tf_agent
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 
+from asm_tf import memory
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
@@ -82,6 +83,8 @@ class Trainer(tf.Module):
         EpisodeReplayBuffer(spec, rows, (seed, 5)) if window == system.horizon
         else WindowReplayBuffer(spec, rows, window, (seed, 5)))
     self._batch_size = self.replay.batch_size(batch_size)
+    memory.require_memory(
+        self.replay.batch_bytes(self._batch_size), 'a batch', 'give a smaller Trainer.batch_size')
     execution.require_shardable(**{'Trainer.batch_size': self._batch_size})
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
