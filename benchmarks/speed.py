@@ -14,7 +14,6 @@ import datetime
 import json
 import os
 import pathlib
-import re
 import resource
 import shlex
 import statistics
@@ -91,7 +90,7 @@ def measure(model, horizon, repeats):
   """The row of a model at a horizon."""
   import tensorflow as tf
 
-  from asm_tf.training.run_folder import versions
+  from asm_tf.training.origin import cpu, versions
   before = _peak_gib()
   trainer = make_trainer(model, horizon)
   matrix = tf.random.normal([_MATRIX, _MATRIX])
@@ -118,7 +117,8 @@ def measure(model, horizon, repeats):
   product_flop = 2 * _MATRIX**3
   row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
   row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
-  return row | _end_to_end(model, horizon, repeats) | {'versions': versions()} | origin()
+  return row | _end_to_end(model, horizon, repeats) | {
+      'versions': versions(), 'cpu': cpu(), 'date': datetime.date.today().isoformat()}
 
 
 def calls_timed_as_one(horizon):
@@ -146,14 +146,6 @@ def updates(trainer, times):
 
   return {'model_update': _often(update_model, times),
           'policy_update': _often(update_policy, times)}
-
-
-def origin():
-  """The day, and the kind of CPU, of a row."""
-  cpus = pathlib.Path('/proc/cpuinfo').read_text()
-  names = re.findall(r'^model name\s*: (.*)$', cpus, re.MULTILINE)[:1]
-  vectors = re.findall(r'avx512f|avx2', cpus)[-1:]
-  return {'cpu': ' '.join(names + vectors), 'date': datetime.date.today().isoformat()}
 
 
 def _often(function, times):

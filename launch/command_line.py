@@ -42,9 +42,9 @@ def run(main: Callable, *names: str) -> None:
           flags_parser=functools.partial(_parse, main))
 
 
-def define_gin_flags(what: str) -> None:
+def define_gin_flags(what: str, required: bool = True) -> None:
   """Defines the flags of a command that gin configures."""
-  flags.DEFINE_multi_string('gin_file', None, f'{what}; may be repeated.', required=True)
+  flags.DEFINE_multi_string('gin_file', None, f'{what}; may be repeated.', required=required)
   flags.DEFINE_multi_string(
       'gin_bindings', [], "Change to the configuration, such as 'HORIZON=100'; may be repeated.")
   define_allow_gin_imports()

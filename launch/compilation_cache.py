@@ -1,10 +1,14 @@
 """XLA's programs on a CPU, kept on the disk: whoever compiles one anew waits twice as long.
 
 TensorFlow offers this (`--tf_xla_persistent_cache_directory`) and leaves to its users what a
-program depends on besides its own text, and how much is kept. Loaded programs run as fast as
-compiled ones, to the same bits.
+program depends on besides its own text, how much is kept, and whether it is still whole: of a
+damaged program it makes an error of the run. Loaded programs run as fast as compiled ones, to the
+same bits.
 """
 
+import atexit
+import contextlib
+import functools
 import hashlib
 import importlib.metadata
 import os
@@ -12,12 +16,14 @@ import pathlib
 import platform
 import shutil
 import time
+import zlib
 
 from asm_tf.cores import usable_cores
 
 _MOST_BYTES = 2**30
 _SPARE_BYTES = 2**28  # TensorFlow gives up where it can not write a program
 _SECONDS_IN_USE = 3600
+_CHECKSUM = '.crc32'  # what the file beside a program is called that holds its checksum
 
 
 def keep_compiled_programs() -> None:
@@ -35,6 +41,7 @@ def keep_compiled_programs() -> None:
     root.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is run
     _prune(root)
+    _drop_damaged(folder)
     usable = os.access(folder, os.W_OK) and folder.stat().st_uid == os.getuid()
     usable &= not any(map(str.isspace, str(folder)))  # TensorFlow splits its flags there
     if not usable or shutil.disk_usage(folder).free < _SPARE_BYTES:
@@ -43,6 +50,7 @@ def keep_compiled_programs() -> None:
     return
   os.environ['TF_XLA_FLAGS'] = (f'{flags} --tf_xla_persistent_cache_directory={folder} '
                                 '--tf_xla_persistent_cache_device_types=CPU').strip()
+  atexit.register(functools.partial(_write_checksums, folder))
 
 
 def _key():
@@ -60,6 +68,51 @@ def _cpu():
     return platform.processor()
   kinds = ('vendor_id', 'cpu family', 'model', 'model name', 'flags', 'Features', 'CPU part')
   return '\n'.join(line for line in first if line.split(':')[0].strip() in kinds)
+
+
+def _drop_damaged(folder):
+  """Deletes programs that do not match their checksum; they are compiled anew.
+
+  One without a checksum is of a run that goes on, or that was killed.
+  """
+  for program in list(folder.glob('*.pb')):
+    try:
+      expected = _checksum_file(program).read_text(encoding='utf-8')
+    except (OSError, ValueError):
+      expected = None
+    try:
+      is_damaged = program.is_dir() or (
+          time.time() - program.stat().st_mtime > _SECONDS_IN_USE if expected is None
+          else _checksum(program) != expected)
+    except FileNotFoundError:  # another run deletes too
+      continue
+    except OSError:
+      is_damaged = True
+    if is_damaged:
+      shutil.rmtree(program) if program.is_dir() else program.unlink(missing_ok=True)
+      _checksum_file(program).unlink(missing_ok=True)
+
+
+def _write_checksums(folder):
+  """Writes the checksums of the programs that have none; nothing depends on its success."""
+  with contextlib.suppress(OSError):
+    for program in folder.glob('*.pb'):
+      if not _checksum_file(program).exists():
+        draft = program.with_name(f'{program.name}{_CHECKSUM}.{os.getpid()}.tmp')
+        draft.write_text(_checksum(program), encoding='utf-8')
+        draft.replace(_checksum_file(program))
+
+
+def _checksum_file(program):
+  return program.with_name(program.name + _CHECKSUM)
+
+
+def _checksum(program):
+  value = 0
+  with program.open('rb') as file:
+    while block := file.read(2**20):
+      value = zlib.crc32(block, value)
+  return f'{value:08x}'
 
 
 def _prune(root):

@@ -6,7 +6,9 @@
 """
 
 import datetime
+import json
 import pathlib
+import sys
 from collections.abc import Sequence
 
 import gin
@@ -17,7 +19,9 @@ from launch import command_line
 
 
 def define_flags() -> None:
-  command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin')
+  command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin', False)
+  flags.DEFINE_string('reproduce', None, 'Folder of a run to start again: its configuration '
+                      'and its seed, in the place of --gin_file.')
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
   flags.DEFINE_integer('seed', None, 'Seed of everything random (default: train.seed, or 0).',
                        lower_bound=0, upper_bound=2**32 - 1)
@@ -36,7 +40,14 @@ def define_flags() -> None:
 
 def main() -> int:
   given = flags.FLAGS
-  return run(given.gin_file, given.gin_bindings, given.root_dir, given.seed, given.resume,
+  files, seed = given.gin_file, given.seed
+  if given.reproduce is not None:
+    files, of_run = reproduced(given.reproduce, files)
+    seed = of_run if seed is None else seed
+  elif not files:
+    raise UserError('--gin_file is missing: give a configuration, such as gin/myriad_lstm.gin '
+                    '(--list shows them all).')
+  return run(files, given.gin_bindings, given.root_dir, seed, given.resume,
              given.profile, given.allow_gin_imports,
              {'name': given.strategy, 'use_gpu': given.use_gpu, 'tpu': given.tpu,
               'replicas': given.replicas})
@@ -79,6 +90,40 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   return 0
 
 
+def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[list[str], int]:
+  """Returns the gin files and the seed that start a run again.
+
+  What has changed since, of code and libraries, is said in a line: the numbers may differ then.
+
+  Args:
+    run_dir: folder of a run of this command.
+    gin_files: of the command line; there may be none beside a run.
+
+  Raises:
+    UserError: if the folder holds no run.
+  """
+  if gin_files:
+    raise UserError('--reproduce takes the configuration of its run: leave --gin_file.')
+  folder = pathlib.Path(run_dir)
+  try:
+    before = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
+    seed, made_by = int(before['seed']), before['versions']
+    (folder / 'config.gin').read_bytes()
+  except (OSError, ValueError, KeyError, TypeError) as error:
+    raise UserError(f'--reproduce={run_dir} holds no run that can be read ({error}): give a folder '
+                    'that launch.main made.') from error
+  from asm_tf.training import origin  # TensorFlow starts here
+  now = origin.versions() | origin.commit()
+  differ = [f'{name} {old} then, {now.get(name)} now' for name, old in sorted(
+      (made_by | {key: before[key] for key in ('commit',) if key in before}).items())
+      if now.get(name) != old]
+  if before.get('changed') or now.get('changed'):
+    differ.append('uncommitted changes of the code')
+  if differ:
+    print(f'numbers may differ: {"; ".join(differ)}.', file=sys.stderr)
+  return [str(folder / 'config.gin')], seed
+
+
 def _result(summary):
   score, value = summary['normalised_score'], summary['return']
   if score is not None:
@@ -87,8 +132,9 @@ def _result(summary):
 
 
 def _default_root_dir(gin_file):
-  time = datetime.datetime.now().strftime('%Y%m%d-%H%M%S')
-  return f'runs/{pathlib.Path(gin_file).stem}-{time}'
+  time, path = datetime.datetime.now().strftime('%Y%m%d-%H%M%S'), pathlib.Path(gin_file)
+  name = path.resolve().parent.name if path.name == 'config.gin' else path.stem
+  return f'runs/{name}-{time}'
 
 
 def entry_point() -> None:

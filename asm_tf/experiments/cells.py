@@ -22,7 +22,8 @@ import gin
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
-from asm_tf.training.run_folder import json_line, versions, write_atomically
+from asm_tf.training.origin import versions
+from asm_tf.training.run_folder import json_line, write_atomically
 
 
 def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict], list[dict]],

@@ -1,7 +1,7 @@
 """A run on disk: its configuration, rows and summary.
 
     config.gin              what the run was asked to do; a resume must ask the same
-    run.json                the command line that asked for it, and the versions
+    run.json                the command line that asked for it, the code, libraries and machine
     operative_config.gin    every parameter that took effect
     metrics.jsonl           one row an evaluation
     summary.json            the last row, the best score and the versions
@@ -15,22 +15,16 @@
 import contextlib
 import errno
 import fcntl
-import importlib.metadata
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 import gin
-import numpy as np
-import tensorflow as tf
-import tf_agents
-import tf_keras
 
-import asm_tf
 from asm_tf.errors import UserError
 from asm_tf.training import failed_writes
+from asm_tf.training.origin import origin, versions
 
 # A resume may change how long to train.
 _EXTENDABLE = ('NUM_ENV_STEPS', 'TrainingLoop.num_env_steps')
@@ -95,7 +89,7 @@ class RunFolder:
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       write_atomically(self._config, gin.config_str())
       write_atomically(self.path / 'run.json',
-                       json.dumps((command_line or {}) | {'versions': versions()}, indent=2) + '\n')
+                       json.dumps((command_line or {}) | origin(), indent=2) + '\n')
     except BlockingIOError as error:
       raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
                       'another --root_dir.') from error
@@ -212,18 +206,6 @@ def require_readable_version(path: str | Path) -> None:
     if 'asm_tf' not in json.loads(record.read_text(encoding='utf-8')).get('versions', {}):
       raise UserError(f'the run in {path} was made by asm_tf 0.1, whose bindings had other names: '
                       'use that version for it, or start a new run (CHANGELOG.md has the names).')
-
-
-def versions() -> dict[str, str]:
-  """Returns {package: version} of what a result depends on."""
-  others = {}
-  for name in ('gymnasium', 'mujoco'):
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-      others[name] = importlib.metadata.version(name)
-  return {'asm_tf': asm_tf.__version__,
-          'python': sys.version.split()[0], 'tensorflow': tf.__version__,
-          'tf_keras': tf_keras.__version__, 'tf_agents': tf_agents.__version__,
-          'numpy': np.__version__, **others}
 
 
 def json_line(row: dict) -> str:

@@ -251,6 +251,46 @@ def test_policy_updates_raise_the_imagined_return():
   assert np.mean(returns[-10:]) > np.mean(returns[:10]) + spread
 
 
+def test_new_episodes_move_the_scales_that_model_and_policy_share():
+  env, agent, _ = build()
+  experience = random_experience(env)
+  agent.observe(experience)
+  states = experience.observation[..., :-1].numpy().reshape(-1, env.system.state_size)
+  np.testing.assert_allclose(agent.world.normalizer.normalize(states),
+                             (states - states.mean(0)) / states.std(0), atol=1e-3)
+
+
+def policy_update(**settings):
+  """An agent in the true dynamics, an episode batch, and the inputs of a policy update."""
+  env, agent, _ = build(make_model=true_dynamics, entropy_constant=0.0, **settings)
+  experience = random_experience(env)
+  agent.observe(experience)
+  learner = agent.policy_learner
+  return agent, experience, (learner.starts(experience), learner.draw_noise())
+
+
+def test_returns_count_in_units_of_their_spread():
+  agent, experience, inputs = policy_update()
+  gradient = agent.policy_learner.policy_gradient(agent.world, *inputs).gradients
+  agent.policy_learner.update(*inputs)
+  spread = np.std(np.sum(experience.reward[:, :-1], 1))
+  assert abs(np.log(spread)) > 0.1
+  assert agent.metrics()['policy_gradient_norm'].numpy() == pytest.approx(
+      tf.linalg.global_norm(gradient).numpy() / spread, rel=1e-3)
+
+
+@pytest.mark.parametrize('clip_norm', [1e-4, 1e4])
+def test_the_policy_gradient_is_clipped(clip_norm, monkeypatch):
+  agent, _, inputs = policy_update(clip_norm=clip_norm)
+  applied = []
+  monkeypatch.setattr(agent.policy_learner._optimizer, 'apply_gradients',
+                      lambda pairs: applied.append([gradient for gradient, _ in pairs]))
+  agent.policy_learner.update(*inputs)
+  norm = agent.metrics()['policy_gradient_norm'].numpy()
+  assert 1e-3 < norm < 1e3
+  assert tf.linalg.global_norm(applied[0]).numpy() == pytest.approx(min(norm, clip_norm), rel=1e-4)
+
+
 def time_steps(env, count):
   """The same observation `count` times."""
   observation = tf.tile(env.reset().observation[:1], [count, 1])

@@ -39,11 +39,76 @@ def test_a_second_command_finds_the_programs_of_the_first(cache):
     done = subprocess.run([sys.executable, '-c', _COMPILES], capture_output=True, text=True,
                           check=True, cwd=REPOSITORY)
     printed.append(done.stdout)
-    program, = cache.glob('*/*')
+    program, = cache.glob('*/*.pb')
     written.append(program.stat().st_mtime_ns)
     assert not [line for line in done.stderr.splitlines() if line.startswith('E')]  # TF's errors
   assert printed[0] == printed[1]
   assert written[0] == written[1]
+
+
+def _cut(program):
+  program.write_bytes(program.read_bytes()[:-100])
+
+
+def _flip(program):
+  content = bytearray(program.read_bytes())
+  content[len(content) // 2] ^= 1
+  program.write_bytes(content)
+
+
+def _empty(program):
+  program.write_bytes(b'')
+
+
+def _make_folder(program):
+  program.unlink()
+  program.mkdir()
+  (program / 'inside').write_text('x')
+
+
+def _damage_checksum(program):
+  compilation_cache._checksum_file(program).write_bytes(b'\xff\xfe')
+
+
+@pytest.mark.parametrize('damage', [_cut, _flip, _empty, _make_folder, _damage_checksum])
+def test_a_damaged_program_is_compiled_anew(damage, cache):
+  def compile_once():
+    return subprocess.run([sys.executable, '-c', _COMPILES], capture_output=True, text=True,
+                          check=False, cwd=REPOSITORY)
+
+  first = compile_once()
+  program, = cache.glob('*/*.pb')
+  damage(program)
+  second = compile_once()
+  assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, '')
+  program, = cache.glob('*/*.pb')
+  assert program.is_file()
+  assert compilation_cache._checksum_file(program).read_text() == compilation_cache._checksum(
+      program)
+
+
+def test_a_program_that_may_not_be_read_is_compiled_anew(cache, monkeypatch):
+  cache.mkdir(parents=True)
+  compilation_cache.keep_compiled_programs()
+  folder, = cache.iterdir()
+  program = _old_file(folder / 'a.pb', 30, days=0)
+  compilation_cache._write_checksums(folder)
+
+  def refuse(path):
+    raise PermissionError(path)
+
+  monkeypatch.setattr(compilation_cache, '_checksum', refuse)
+  compilation_cache._drop_damaged(folder)
+  assert not program.exists()
+
+
+def test_a_program_without_a_checksum_is_kept_while_its_run_may_go_on(cache):
+  compilation_cache.keep_compiled_programs()
+  folder, = cache.iterdir()
+  new, old = _old_file(folder / 'new.pb', 30, days=0), _old_file(folder / 'old.pb', 30, days=1)
+  compilation_cache._drop_damaged(folder)
+  assert new.exists()
+  assert not old.exists()
 
 
 def test_flags_of_the_user_stay_and_have_the_last_word(cache, monkeypatch):

@@ -1,0 +1,71 @@
+"""Where a number comes from: code, libraries and machine."""
+
+import contextlib
+import datetime
+import importlib.metadata
+import pathlib
+import re
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tf_agents
+import tf_keras
+
+import asm_tf
+from asm_tf import gin_files
+
+# Numbers depend on these too, where they are installed.
+_OTHERS = ('tensorflow-probability', 'scipy', 'gymnasium', 'mujoco')
+
+
+def versions() -> dict[str, str]:
+  """Returns {package: version} of what a result depends on."""
+  others = {}
+  for name in _OTHERS:
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+      others[name] = importlib.metadata.version(name)
+  return {'asm_tf': asm_tf.__version__,
+          'python': sys.version.split()[0], 'tensorflow': tf.__version__,
+          'tf_keras': tf_keras.__version__, 'tf_agents': tf_agents.__version__,
+          'numpy': np.__version__, **others}
+
+
+def commit() -> dict[str, Any]:
+  """Returns the checkout's commit and whether its files differ from it; {} outside a checkout."""
+  def git(*arguments):
+    return subprocess.run(['git', '-C', str(gin_files.BASE), *arguments], capture_output=True,
+                          text=True, check=True, timeout=10).stdout.strip()
+
+  try:
+    if not (gin_files.BASE / '.git').exists():
+      return {}
+    return {'commit': git('rev-parse', 'HEAD'),
+            'changed': bool(git('status', '--porcelain', '--untracked-files=no'))}
+  except (OSError, subprocess.SubprocessError):
+    return {}
+
+
+def cpu() -> str:
+  """Returns the kind of CPU and its widest vector instructions."""
+  try:
+    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
+  except OSError:
+    return ''
+  names = re.findall(r'^model name\s*: (.*)$', text, re.MULTILINE)[:1]
+  return ' '.join(names + re.findall(r'avx512f|avx2', text)[-1:])
+
+
+def machine() -> dict[str, Any]:
+  """Returns the day, the kind of CPU, and the accelerators that TensorFlow sees."""
+  details = tf.config.experimental.get_device_details
+  devices = [details(device).get('device_name', device.device_type)
+             for kind in ('GPU', 'TPU') for device in tf.config.list_physical_devices(kind)]
+  return {'date': datetime.date.today().isoformat(), 'cpu': cpu(), 'accelerators': devices}
+
+
+def origin() -> dict[str, Any]:
+  """Returns all of it."""
+  return {'versions': versions(), **commit(), **machine()}

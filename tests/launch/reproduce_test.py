@@ -1,0 +1,72 @@
+"""A run says where it comes from, and can be started again."""
+
+import json
+
+import gin
+import pytest
+
+from asm_tf.errors import UserError
+from asm_tf.training import origin
+from launch import main as launch_main
+from tests.support.paths import REPOSITORY
+
+BINDINGS = ('NUM_ENV_STEPS=80', 'HORIZON=8', 'TrainingLoop.eval_interval=40')
+
+
+def rows(folder):
+  return [{name: value for name, value in json.loads(line).items() if 'second' not in name}
+          for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+
+
+@pytest.fixture(name='run_dir')
+def _run_dir(tmp_path, fresh_gin):
+  launch_main.run(['gin/myriad_cem.gin'], BINDINGS, str(tmp_path / 'run'), seed=5)
+  gin.clear_config()
+  return tmp_path / 'run'
+
+
+def test_a_run_is_started_again(run_dir, tmp_path, monkeypatch, capsys):
+  files, seed = launch_main.reproduced(str(run_dir))
+  assert seed == 5
+  monkeypatch.chdir(tmp_path)
+  launch_main.run(files, seed=seed)
+  again, = tmp_path.glob('runs/run-*')  # named after the run, not after config.gin
+  assert rows(again) == rows(run_dir)
+  assert len(rows(again)) == 3
+
+
+def test_what_has_changed_since_is_said(run_dir, capsys):
+  record = json.loads((run_dir / 'run.json').read_text())
+  record['versions']['tensorflow'] = '1.15.0'
+  record |= {'commit': 'abc', 'changed': False}
+  (run_dir / 'run.json').write_text(json.dumps(record))
+  launch_main.reproduced(str(run_dir))
+  said = capsys.readouterr().err
+  assert said.startswith('numbers may differ: commit abc then, ')
+  assert f'tensorflow 1.15.0 then, {origin.versions()["tensorflow"]} now' in said
+  assert said.count('\n') == 1
+
+
+def test_the_record_names_code_libraries_and_machine(run_dir):
+  record = json.loads((run_dir / 'run.json').read_text())
+  assert {'asm_tf', 'tensorflow', 'tf_agents', 'numpy', 'scipy', 'gymnasium',
+          'tensorflow-probability'} <= set(record['versions'])
+  assert record['accelerators'] == []
+  assert record['date'].startswith('20')
+  if (REPOSITORY / '.git').exists():
+    assert len(record['commit']) == 40
+    assert record['changed'] in (True, False)
+
+
+@pytest.mark.parametrize('content', [None, '', '{}', '{"seed": "x", "versions": {}}'])
+def test_a_folder_without_a_run_is_one_line(content, run_dir):
+  (run_dir / 'run.json').unlink()
+  if content is not None:
+    (run_dir / 'run.json').write_text(content)
+  with pytest.raises(UserError, match='holds no run that can be read'):
+    launch_main.reproduced(str(run_dir))
+
+
+def test_it_takes_no_gin_file_beside_it(run_dir):
+  with pytest.raises(UserError, match='leave --gin_file'):
+    launch_main.reproduced(str(run_dir), ['gin/myriad_lstm.gin'])
