@@ -57,35 +57,29 @@ def make_asm_agent(
     raise UserError(f'the horizon of {system.name} is no part of the task (time_aware = False), '
                     'and imagination would end there: add a critic, '
                     '--gin_bindings=make_asm_agent.critic=@Critic.')
-  sizes = system.state_size, system.action_size
+  n, m = system.state_size, system.action_size
   with setup.execution.creating_variables():
-    normalizer = Normalizer(system.state_size, system.horizon, time_aware=system.time_aware)
+    normalizer = Normalizer(n, system.horizon, time_aware=system.time_aware)
     reward = _make_reward(system, normalizer, reward_model)
-    policy = AveragedActor(lambda: actor(normalizer, *sizes))
-  if critic is None:
-    model = _build(setup, world_model, normalizer, *sizes)
-    world = World(model, reward, normalizer)
-  else:
+  of_model, value = (normalizer, n, m), None
+  if critic is not None:
     value = critic(setup, normalizer)
     setup = dataclasses.replace(setup, window=value.imagined_steps)
-    model = _build(setup, world_model, normalizer.without_time(value.imagined_steps + 1),
-                   system.state_size, system.action_size + normalizer.time_size)
-    world = World(model, reward, normalizer, value)
+    # A model of windows is given the time in the episode beside the action (`TimedModel`).
+    of_model = normalizer.without_time(setup.steps + 1), n, m + normalizer.time_size
+  with setup.execution.creating_variables():
+    world = World(world_model(*of_model), reward, normalizer, value)
+    policy = AveragedActor(lambda: actor(normalizer, n, m))
   improver = policy_learner(policy, world, setup)
   comparison = GradientComparison(improver, world, setup)
   others = [] if reward_model is None else [RewardLearner(reward, setup)]
-  if critic is not None:
+  if value is not None:
     others.append(CriticLearner(value, policy.trained, setup))
   return agent(
       setup, world, model_learner(world, setup), improver, others,
       gradient_comparison=comparison if comparison.period else None,
-      model_validation=ModelValidation(world, setup) if critic is None else (
+      model_validation=ModelValidation(world, setup) if value is None else (
           WindowValidation(world, policy.trained, setup)))
-
-
-def _build(setup, world_model, *arguments):
-  with setup.execution.creating_variables():
-    return world_model(*arguments)
 
 
 def _make_reward(system, normalizer, reward_model):
