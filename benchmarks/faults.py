@@ -316,7 +316,8 @@ def _world_model(folder):
 def _read(checkpoint):
   from tensorflow import train
   reader = train.load_checkpoint(checkpoint)
-  return {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()
+  values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
+  return {key: value for key, value in values.items()
           if 'wall_seconds' not in key and key != '_CHECKPOINTABLE_OBJECT_GRAPH'}
 
 

@@ -78,8 +78,10 @@ def _drop_damaged(folder):
   for program in list(folder.glob('*.pb')):
     try:
       expected = _checksum_file(program).read_text(encoding='utf-8')
-    except (OSError, ValueError):
+    except FileNotFoundError:
       expected = None
+    except (OSError, ValueError):
+      expected = ''  # damaged itself
     try:
       is_damaged = program.is_dir() or (
           time.time() - program.stat().st_mtime > _SECONDS_IN_USE if expected is None
@@ -90,7 +92,9 @@ def _drop_damaged(folder):
       is_damaged = True
     if is_damaged:
       shutil.rmtree(program) if program.is_dir() else program.unlink(missing_ok=True)
-      _checksum_file(program).unlink(missing_ok=True)
+  for checksum in folder.glob(f'*{_CHECKSUM}'):
+    if not checksum.with_suffix('').exists():
+      checksum.unlink(missing_ok=True)
 
 
 def _write_checksums(folder):

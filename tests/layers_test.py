@@ -9,8 +9,9 @@ from tests.support.paths import REPOSITORY
 MODULES = sorted((REPOSITORY / 'asm_tf').rglob('*.py'))
 
 # Lowest first; a layer may use itself and every layer below it.
-ORDER = ('', 'errors', 'cores', 'gin_files', 'systems', 'models', 'policies', 'gradients',
-         'environments', 'replay', 'agents', 'training', 'experiments', 'configurables')
+ORDER = ('quiet', '', 'errors', 'cores', 'gin_files', 'memory', 'systems', 'models', 'policies',
+         'gradients', 'environments', 'replay', 'agents', 'training', 'experiments',
+         'configurables')
 # Beside the order: what these may use, and which layers may use these.
 ASIDE = {'plots': ('errors', 'systems'), 'optimal_control': ('errors', 'systems')}
 USES_ASIDE = ('training', 'experiments', 'configurables')

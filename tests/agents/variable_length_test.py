@@ -60,7 +60,7 @@ def eager(microbatches=1):
 
 
 def corridor(horizon=H, environment=CORRIDOR, **kwargs):
-  return GymnasiumSystem(horizon, environment, kwargs=kwargs)
+  return GymnasiumSystem(horizon, environment, kwargs=kwargs, copies=32)
 
 
 def collect(copies, count=1):

@@ -5,6 +5,8 @@ contract (sequence_model_contract_test.py), of the theory and of the gradient to
 A new model is a function of (normalizer, n, m, width, layers) and its name in MODELS.
 """
 
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -127,3 +129,9 @@ def inputs(generator, batch=B, steps=H):
 
 def spectral_norm(matrix):
   return np.linalg.norm(matrix, 2, (-2, -1))
+
+
+def agent_with(model, reward):
+  """As much of an agent as the export of its world model needs."""
+  return types.SimpleNamespace(train_sequence_length=H + 1, world=types.SimpleNamespace(
+      reward=reward, critic=None, model_from=lambda first_step: model))

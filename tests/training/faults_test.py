@@ -147,8 +147,7 @@ def test_what_is_not_a_failed_write_of_the_run_passes(tmp_path):
 @pytest.mark.parametrize('limit', [10, 5000])  # of the variables; of the graph alone
 def test_a_world_model_that_finds_no_space_stops_the_run(limit, tmp_path, caplog):
   model, *_ = small_models.build(small_models.markov)
-  agent = types.SimpleNamespace(world=types.SimpleNamespace(
-      model=model, reward=small_models.reward))
+  agent = small_models.agent_with(model, small_models.reward)
   system = types.SimpleNamespace(horizon=small_models.H, state_size=small_models.N,
                                  action_size=small_models.M)
   path = tmp_path / 'world_model'

@@ -30,7 +30,7 @@ SMALL = ('NUM_ENV_STEPS=200', 'Trainer.warmup_steps=100', 'Trainer.batch_size=4'
 
 
 def export(model, reward, path, state_size=N, action_size=M):
-  agent = types.SimpleNamespace(world=types.SimpleNamespace(model=model, reward=reward))
+  agent = small_models.agent_with(model, reward)
   system = types.SimpleNamespace(horizon=H, state_size=state_size, action_size=action_size)
   save_world_model(agent, system, path)
   return tf.saved_model.load(str(path))
