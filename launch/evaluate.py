@@ -5,6 +5,7 @@
 
 import os
 import pathlib
+import re
 
 import gin
 from absl import flags
@@ -54,7 +55,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.environments import scores
   from asm_tf.environments.gymnasium_system import GymnasiumSystem
-  from asm_tf.environments.video import film_episode, write_film
+  from asm_tf.environments.video import film_episode
   from asm_tf.plots.trajectory import draw_trajectory
   from asm_tf.policies.saved_policy import SavedPolicy
   from asm_tf.training.evaluator import Evaluator
@@ -91,11 +92,12 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
   print(f'picture: {plot}')
   if video is not None:
-    frames, frames_per_second, film_return = film_episode(
-        system, policies[0], (settings['seed'], 6))
-    command_line.write_in_one_step(
-        video, lambda part: write_film(part, video.suffix, frames, frames_per_second))
-    print(f'video of an episode with return {film_return:.6g}: {video}')
+    modules = re.findall(r'^import ([\w.]+)', (run_dir / 'config.gin').read_text(
+        encoding='utf-8'), re.MULTILINE)
+    returns = []
+    command_line.write_in_one_step(video, lambda part: returns.append(film_episode(
+        part, video.suffix, system, policies[0], (settings['seed'], 6), modules)))
+    print(f'video of an episode with return {returns[0]:.6g}: {video}')
 
 
 def _load(saved_policy, specs, run_dir):

@@ -129,10 +129,10 @@ class SeededEpisodes(gymnasium.Wrapper):
 
   Attributes:
     t: steps of the episode so far.
+    seed: of the episode.
   """
 
-  def __init__(self, system: GymnasiumSystem, episodes: 'EpisodeNumbers', seeds: list[int], i: int,
-               render_mode: str | None = None):
+  def __init__(self, system: GymnasiumSystem, episodes: 'EpisodeNumbers', seeds: list[int], i: int):
     """Makes a new copy.
 
     Args:
@@ -140,22 +140,21 @@ class SeededEpisodes(gymnasium.Wrapper):
       episodes: counts those of all copies.
       seeds: of the environment.
       i: number of this copy.
-      render_mode: as Gymnasium has it.
     """
-    super().__init__(system.make(render_mode))
+    super().__init__(system.make())
     self.observation_space = gymnasium.spaces.Box(
         -np.inf, np.inf, [system.state_size], np.float32)
     self.action_space = gymnasium.spaces.Box(-1.0, 1.0, [system.action_size], np.float32)
     self._system = system
     self._episodes, self._seeds, self._i = episodes, seeds, i
-    self.t = 0
+    self.t = self.seed = 0
 
   def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple[
       np.ndarray, dict[str, Any]]:
     """Begins the next episode; its seed is its own, whatever is given here."""
     self.t, number = 0, self._episodes.next(self._i)
-    seed = int(np.random.SeedSequence([*self._seeds, self._i, number]).generate_state(1)[0])
-    observation, _ = self._called('reset', lambda: self.env.reset(seed=seed))
+    self.seed = int(np.random.SeedSequence([*self._seeds, self._i, number]).generate_state(1)[0])
+    observation, _ = self._called('reset', lambda: self.env.reset(seed=self.seed))
     return self._state(observation), {}
 
   def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:

@@ -6,21 +6,18 @@ agent learns both (gin/agents/learned_reward.gin), and there is no simulator to 
 
 import inspect
 import math
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
+from asm_tf.environments import gymnasium_making
+from asm_tf.environments.gymnasium_making import first_line
 from asm_tf.errors import UserError, require_at_least
-from asm_tf.quiet import harmless_lines_dropped
 
 if TYPE_CHECKING:
   import gymnasium
-
-# A wrapper's name, or its name and its arguments.
-Wrapper = str | tuple[str, dict]
 
 
 class GymnasiumSystem:
@@ -31,6 +28,8 @@ class GymnasiumSystem:
     horizon: H, the largest number of steps of an episode.
     has_fixed_length: True where every episode has H steps.
     time_aware: False where H only cuts episodes short.
+    kwargs: of `gymnasium.make`.
+    wrappers: what the environment is wrapped in.
     copies: of the environment that an evaluation steps side by side.
     state_low: [n] bounds of the flattened observation, -inf where there is none.
     state_high: [n].
@@ -45,7 +44,7 @@ class GymnasiumSystem:
 
   def __init__(self, horizon: int | None, environment: str, can_terminate: bool = True,
                kwargs: dict | None = None, time_aware: bool = True,
-               wrappers: Sequence[Wrapper] = (), copies: int = 8):
+               wrappers: Sequence[gymnasium_making.Wrapper] = (), copies: int = 8):
     """Looks at the environment, and plays one step of it.
 
     Args:
@@ -82,8 +81,8 @@ class GymnasiumSystem:
     self.has_fixed_length = not can_terminate
     self.time_aware = time_aware
     self.copies = copies
-    self._kwargs: dict[str, Any] = dict(kwargs or {})
-    self._wrappers = wrappers
+    self.kwargs: dict[str, Any] = dict(kwargs or {})
+    self.wrappers = wrappers
     made: Any = self.make()
     self.horizon = self._checked_length(
         horizon, made.spec.max_episode_steps if made.spec else None)
@@ -109,25 +108,7 @@ class GymnasiumSystem:
 
   def make(self, render_mode: str | None = None) -> 'gymnasium.Env':
     """Returns a new copy, wrapped, with flat observations; `render_mode` as Gymnasium has it."""
-    try:
-      import gymnasium  # here: others need not wait for it
-      kwargs = self._kwargs | ({} if render_mode is None else {'render_mode': render_mode})
-      with harmless_lines_dropped():
-        env = gymnasium.make(self.name, disable_env_checker=True, **kwargs)
-    except ImportError as error:
-      raise UserError(f'{self.name} cannot be made ({_first_line(error)}): install what it needs '
-                      "(for Gymnasium's own: pip install 'gymnasium[mujoco,box2d]').") from error
-    except (gymnasium.error.Error, TypeError, OSError) as error:
-      raise UserError(
-          f'{self.name} cannot be made ({_first_line(error)}): give the id of a registered '
-          'environment and the arguments that it takes, and install what it needs.') from error
-    for wrapper in self._wrappers:
-      env = self._wrapped(env, wrapper)
-    space = env.observation_space
-    if not space.is_np_flattenable or gymnasium.spaces.flatdim(space) < 1:
-      raise UserError(f'{self.name} has the observation space {space}, which is no fixed number of '
-                      'numbers: add a wrapper that makes it one, GymnasiumSystem.wrappers.')
-    return gymnasium.wrappers.FlattenObservation(env)
+    return gymnasium_making.make(self.name, self.kwargs, self.wrappers, render_mode)
 
   def control(self, action: tf.Tensor) -> tf.Tensor:
     """The action [..., m] in [-1, 1], a tensor, rescaled to the environment's bounds."""
@@ -140,20 +121,6 @@ class GymnasiumSystem:
     control = low + (np.clip(action, -1, 1) + 1) / 2 * (high - low)
     control = np.clip(control, low, high)  # rounding may lead out
     return np.reshape(control, self._action_space.shape).astype(self._action_space.dtype)
-
-  def _wrapped(self, env, wrapper):
-    name, arguments = (wrapper, {}) if isinstance(wrapper, str) else wrapper
-    module, _, attribute = name.rpartition('.')
-    found = getattr(sys.modules.get(module or 'gymnasium.wrappers'), attribute, None)
-    if found is None:
-      raise UserError(f'GymnasiumSystem.wrappers names {name}, which is none of '
-                      "gymnasium.wrappers and of no imported module (--gin_bindings='import "
-                      f"{module or 'my_module'}').")
-    try:
-      return found(env, **arguments)
-    except Exception as error:  # another's code may raise anything
-      raise UserError(f'{self.name} cannot be wrapped in {name} ({_first_line(error)}): mend '
-                      'GymnasiumSystem.wrappers.') from error
 
   def _checked_length(self, horizon, limit):
     if horizon is None and limit is None:
@@ -201,7 +168,7 @@ class GymnasiumSystem:
     try:
       return call()
     except Exception as error:  # another's code may raise anything
-      raise UserError(f'{self.name}: {name} raises {type(error).__name__} ({_first_line(error)}): '
+      raise UserError(f'{self.name}: {name} raises {type(error).__name__} ({first_line(error)}): '
                       'mend the environment.') from error
 
 
@@ -223,7 +190,3 @@ def _names(space, name=''):
 
 def _described(value):
   return f'a tuple of {len(value)}' if isinstance(value, tuple) else f'a {type(value).__name__}'
-
-
-def _first_line(error):
-  return str(error).strip().split('\n', maxsplit=1)[0].rstrip('.')
