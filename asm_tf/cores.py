@@ -1,6 +1,8 @@
-"""How many CPU cores this process may use."""
+"""The CPU: its kind, and how many of its cores this process may use."""
 
 import os
+import pathlib
+import re
 
 
 def usable_cores() -> int:
@@ -8,3 +10,13 @@ def usable_cores() -> int:
   has_affinity = hasattr(os, 'sched_getaffinity')
   cores = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
   return min(cores, int(os.environ.get('TF_NUM_INTRAOP_THREADS') or 0) or cores)
+
+
+def kind_of_cpu() -> str:
+  """Returns the name of this machine's CPU and its widest vector instructions; '' if unknown."""
+  try:
+    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
+  except OSError:
+    return ''
+  names = re.findall(r'^model name\s*: (.*)$', text, re.MULTILINE)[:1]
+  return ' '.join(names + re.findall(r'avx512f|avx2', text)[-1:])

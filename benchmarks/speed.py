@@ -24,6 +24,7 @@ import time
 from absl import flags
 from tqdm import tqdm
 
+from asm_tf.cores import kind_of_cpu
 from asm_tf.errors import UserError
 from launch import command_line
 
@@ -90,7 +91,7 @@ def measure(model, horizon, repeats):
   """The row of a model at a horizon."""
   import tensorflow as tf
 
-  from asm_tf.training.origin import cpu, versions
+  from asm_tf.training.origin import versions
   before = _peak_gib()
   trainer = make_trainer(model, horizon)
   matrix = tf.random.normal([_MATRIX, _MATRIX])
@@ -117,8 +118,7 @@ def measure(model, horizon, repeats):
   product_flop = 2 * _MATRIX**3
   row['product_gflop_per_second'] = round(product_flop / row['product_ms'][0] / 1e6, 1)
   row['model_gflop_per_second'] = round(1e3 * row['model_gflop'] / row['model_update_ms'][0], 1)
-  return row | _end_to_end(model, horizon, repeats) | {
-      'versions': versions(), 'cpu': cpu(), 'date': datetime.date.today().isoformat()}
+  return row | _end_to_end(model, horizon, repeats) | {'versions': versions()} | origin()
 
 
 def calls_timed_as_one(horizon):
@@ -146,6 +146,11 @@ def updates(trainer, times):
 
   return {'model_update': _often(update_model, times),
           'policy_update': _often(update_policy, times)}
+
+
+def origin():
+  """The day, and the kind of CPU, of a row."""
+  return {'cpu': kind_of_cpu(), 'date': datetime.date.today().isoformat()}
 
 
 def _often(function, times):

@@ -39,11 +39,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
         video: str | pathlib.Path | None = None) -> None:
   """Runs the command with the flags of the same names."""
   run_dir = pathlib.Path(run_dir)
-  if not os.path.isfile(run_dir / 'config.gin'):  # False too where it may not be read
-    raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
-  if not os.path.isfile(run_dir / 'summary.json'):
-    raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
-                    f'--root_dir={run_dir} --resume, then evaluate it.')
+  _require_finished(run_dir)
   plot = pathlib.Path(plot or run_dir / 'trajectory.png')
   command_line.require_writable('plot', plot)
   if video is not None:
@@ -66,12 +62,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
   if not {'system', 'horizon', 'seed'} <= settings.keys():
     raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
                     'command in another folder writes the same one).')
-  system = settings['system'](settings['horizon'])
-  if horizon is not None and horizon != system.horizon:
-    if system.time_aware:
-      raise UserError(f'--horizon={horizon}: this policy sees the step and knows {system.horizon} '
-                      'of them: leave --horizon, or train with GymnasiumSystem.time_aware = False.')
-    system = settings['system'](horizon)
+  system = _make_system(settings, horizon)
   if video is not None and not isinstance(system, GymnasiumSystem):
     raise UserError(f'--video: {system.name} draws no pictures, only a Gymnasium environment may: '
                     'leave it.')
@@ -92,12 +83,35 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
   print(f'picture: {plot}')
   if video is not None:
-    modules = re.findall(r'^import ([\w.]+)', (run_dir / 'config.gin').read_text(
-        encoding='utf-8'), re.MULTILINE)
+    modules = _imported(run_dir / 'config.gin')
     returns = []
     command_line.write_in_one_step(video, lambda part: returns.append(film_episode(
         part, video.suffix, system, policies[0], (settings['seed'], 6), modules)))
     print(f'video of an episode with return {returns[0]:.6g}: {video}')
+
+
+def _require_finished(run_dir):
+  if not os.path.isfile(run_dir / 'config.gin'):  # False too where it may not be read
+    raise UserError(f'--run_dir={run_dir} holds no run: give a folder that launch.main made.')
+  if not os.path.isfile(run_dir / 'summary.json'):
+    raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
+                    f'--root_dir={run_dir} --resume, then evaluate it.')
+
+
+def _make_system(settings, horizon):
+  """The run's system, of another length where one is given and the policy does not see the step."""
+  system = settings['system'](settings['horizon'])
+  if horizon is None or horizon == system.horizon:
+    return system
+  if system.time_aware:
+    raise UserError(f'--horizon={horizon}: this policy sees the step and knows {system.horizon} '
+                    'of them: leave --horizon, or train with GymnasiumSystem.time_aware = False.')
+  return settings['system'](horizon)
+
+
+def _imported(config):
+  """The modules that a configuration imports, which register its environment."""
+  return re.findall(r'^import ([\w.]+)', config.read_text(encoding='utf-8'), re.MULTILINE)
 
 
 def _load(saved_policy, specs, run_dir):

@@ -47,6 +47,11 @@ class AgentSetup:
     """Whether no sequence ends before its last step."""
     return self.window is None and self.system.has_fixed_length
 
+  @property
+  def last_step(self) -> int | None:
+    """H where nothing counts from there on; None where it only cuts episodes short."""
+    return self.system.horizon if self.system.time_aware else None
+
   def generator(self, stream: int) -> tf.random.Generator:
     """Returns a generator that checkpoints hold; the streams of a seed are independent."""
     return tf.random.Generator.from_seed((self.seed, stream), alg='philox')

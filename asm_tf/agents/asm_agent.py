@@ -33,8 +33,8 @@ class AsmAgent(tf_agent.TFAgent):
     model_learner: learns its model.
     policy_learner: improves the policy in it.
     other_learners: learn its reward and its critic, where there are any to learn.
-    model_validation: measures the model on new episodes; a `ModelValidation` says how far it
-      can be trusted, otherwise it is.
+    model_validation: measures the model on new episodes and says how far it can be trusted;
+      None trusts it.
   """
 
   def __init__(self, setup: AgentSetup, world: World, model_learner: ModelLearner,
@@ -107,8 +107,7 @@ class AsmAgent(tf_agent.TFAgent):
     starts, noise = self.policy_learner.starts(experience), self.policy_learner.draw_noise()
     if self._gradient_comparison is not None:
       self._gradient_comparison.observe(starts, noise)
-    scale = (self.model_validation.update_scale()
-             if isinstance(self.model_validation, ModelValidation) else 1.0)
+    scale = 1.0 if self.model_validation is None else self.model_validation.update_scale()
     self.policy_learner.update(starts, noise, scale)
 
   def _loss(self, experience, weights=None, training=False):

@@ -61,7 +61,7 @@ class Critic(tf.Module):
     self.imagined_steps = imagined_steps
     self.units = RewardUnits(setup, normalizer.enabled, centered=False)
     self._tau = target_update_tau
-    self._last_step = setup.system.horizon if setup.system.time_aware else None
+    self._last_step = setup.last_step
     spec = setup.time_step_spec.observation, setup.action_spec
     with setup.execution.creating_variables():
       self._log_alpha = tf.Variable(math.log(entropy.initial), name='log_alpha')
@@ -98,11 +98,11 @@ class Critic(tf.Module):
 
   def estimates(self, observations: tf.Tensor, actions: tf.Tensor) -> list[tf.Tensor]:
     """Returns both estimates, [B] in `units`, for observations [B, n+1] and actions [B, m]."""
-    return [network((observations, actions))[0] for network in self._networks]
+    return _estimates(self._networks, observations, actions)
 
   def target_value(self, observations: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Returns the smaller estimate of the targets; see `estimates`."""
-    return tf.minimum(*(network((observations, actions))[0] for network in self._targets))
+    return tf.minimum(*_estimates(self._targets, observations, actions))
 
   def update_targets(self) -> None:
     """Moves the targets towards the networks."""
@@ -149,3 +149,7 @@ class Critic(tf.Module):
       for variable, slow in zip(
           network.trainable_variables, target.trainable_variables, strict=True):
         slow.assign(share * variable + (1 - share) * slow)
+
+
+def _estimates(networks, observations, actions):
+  return [network((observations, actions))[0] for network in networks]

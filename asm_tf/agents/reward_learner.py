@@ -35,7 +35,7 @@ class RewardLearner(tf.Module):
     self._reward = reward.reward if can_terminate else reward
     self._continuation = reward.continuation if can_terminate else None
     self._variables = reward.trainable_variables
-    self._last_step = setup.system.horizon if setup.system.time_aware else None
+    self._last_step = setup.last_step
     self._execution = setup.execution
     self._has_full_sequences = setup.has_full_sequences
     self._optimizer = setup.execution.adam(learning_rate, self._variables)

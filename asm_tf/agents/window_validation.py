@@ -6,7 +6,7 @@ from tf_agents.trajectories.trajectory import Trajectory
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
-from asm_tf.gradients.policy_gradient import Actor, returns_of, roll_out
+from asm_tf.gradients.policy_gradient import Actor, roll_out
 from asm_tf.models.loss import mask_weights
 from asm_tf.models.timed import ActorFromStep
 from asm_tf.policies.squashed_gaussian import squash
@@ -52,6 +52,10 @@ class WindowValidation(tf.Module):
         (episodes.observation, episodes.action, episodes.reward, taken))
     self._validate(*windows, self._generator.normal(self._noise_shape))
 
+  def update_scale(self) -> tf.Tensor:
+    """Returns the factor of the policy's learning rate, 1: within a window the model is trusted."""
+    return tf.ones([])
+
   def _validate_world(self, observations, actions, rewards, taken, noise):
     states, actions, rewards, taken = (
         observations[..., :-1], actions[:, :-1], rewards[:, :-1], taken[:, :-1])
@@ -73,5 +77,5 @@ class WindowValidation(tf.Module):
     actor = ActorFromStep(self._actor, first_step)
     visited = roll_out(model, actor, start, noise)
     actions = squash(*actor(visited, tf.range(noise.shape[1])), noise)
-    predicted = tf.concat([visited[:, 1:], visited[:, -1:]], 1)  # the last state earns nothing
-    return returns_of(self._world.reward_from(first_step), start, predicted, actions)
+    reward = self._world.reward_from(first_step)
+    return tf.reduce_sum(reward(visited, actions, tf.range(noise.shape[1])), 1)

@@ -61,10 +61,9 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     self._system = system
     self.episodes = EpisodeNumbers(batch_size)
     seeds = np.atleast_1d(seed).tolist()
-    self._copies = [SeededEpisodes(system, self.episodes, seeds, i) for i in range(batch_size)]
     self._vector = SyncVectorEnv(
-        [functools.partial(_itself, copy) for copy in self._copies], copy=False,
-        autoreset_mode=AutoresetMode.NEXT_STEP)
+        [functools.partial(SeededEpisodes, system, self.episodes, seeds, i)
+         for i in range(batch_size)], copy=False, autoreset_mode=AutoresetMode.NEXT_STEP)
     self.failure: UserError | None = None
 
   @property
@@ -73,7 +72,7 @@ class GymnasiumCopies(py_environment.PyEnvironment):
 
   @property
   def batch_size(self) -> int:
-    return len(self._copies)
+    return self._vector.num_envs
 
   def observation_spec(self) -> array_spec.BoundedArraySpec:
     system = self._system
@@ -106,7 +105,7 @@ class GymnasiumCopies(py_environment.PyEnvironment):
       raise
 
   def _time_step(self, states, rewards, terminated, truncated):
-    t = np.array([copy.t for copy in self._copies])
+    t = np.array([copy.t for copy in self._vector.envs])
     ended = terminated | truncated
     step_type = np.where(t == 0, ts.StepType.FIRST,
                          np.where(ended, ts.StepType.LAST, ts.StepType.MID))
@@ -115,10 +114,6 @@ class GymnasiumCopies(py_environment.PyEnvironment):
         step_type=step_type.astype(np.int32), reward=rewards.astype(np.float32),
         discount=np.where(is_end, 0.0, 1.0).astype(np.float32),
         observation=np.column_stack([states, t]).astype(np.float32))
-
-
-def _itself(copy):
-  return copy
 
 
 class SeededEpisodes(gymnasium.Wrapper):

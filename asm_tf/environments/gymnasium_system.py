@@ -7,17 +7,15 @@ agent learns both (gin/agents/learned_reward.gin), and there is no simulator to 
 import inspect
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import gymnasium
 import numpy as np
 import tensorflow as tf
 
 from asm_tf.environments import gymnasium_making
 from asm_tf.environments.gymnasium_making import first_line
 from asm_tf.errors import UserError, require_at_least
-
-if TYPE_CHECKING:
-  import gymnasium
 
 
 class GymnasiumSystem:
@@ -106,9 +104,9 @@ class GymnasiumSystem:
     """m."""
     return len(self._control_low)
 
-  def make(self, render_mode: str | None = None) -> 'gymnasium.Env':
-    """Returns a new copy, wrapped, with flat observations; `render_mode` as Gymnasium has it."""
-    return gymnasium_making.make(self.name, self.kwargs, self.wrappers, render_mode)
+  def make(self) -> gymnasium.wrappers.FlattenObservation:
+    """Returns a new copy, wrapped, with flat observations."""
+    return gymnasium_making.make(self.name, self.kwargs, self.wrappers)
 
   def control(self, action: tf.Tensor) -> tf.Tensor:
     """The action [..., m] in [-1, 1], a tensor, rescaled to the environment's bounds."""
@@ -134,7 +132,6 @@ class GymnasiumSystem:
 
   def _checked_actions(self, made):
     """The action space, a bounded Box of real numbers."""
-    import gymnasium
     space = made.action_space
     if not isinstance(space, gymnasium.spaces.Box) or math.prod(space.shape) < 1:
       takes = inspect.signature(type(made.unwrapped)).parameters
@@ -174,7 +171,6 @@ class GymnasiumSystem:
 
 def _names(space, name=''):
   """The names of the numbers that a space is flattened to; None where it has no names at all."""
-  import gymnasium
   if isinstance(space, gymnasium.spaces.Dict):
     parts = [(f'{name}.{key}' if name else key, part) for key, part in space.spaces.items()]
   elif isinstance(space, gymnasium.spaces.Tuple) and name:

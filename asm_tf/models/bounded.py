@@ -12,24 +12,20 @@ import tensorflow as tf
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.unrolling import Carry
+from asm_tf.models.wrapped import WrappedModel
 
 
-class BoundedModel(SequenceModel):
+class BoundedModel(WrappedModel):
   """The predictions of a model, bounded by `Normalizer.bound`."""
 
   def __init__(self, model: SequenceModel, normalizer: Normalizer):
     """Wraps a built model; one that feeds its predictions back bounds what it feeds back."""
-    super().__init__(name='bounded')
-    self.residual_sizes = model.residual_sizes
-    self._model = model
+    super().__init__(model, 'bounded')
     self._normalizer = normalizer
 
   def call(self, initial_state: tf.Tensor, actions: tf.Tensor,
            training: bool = False) -> tf.Tensor:
     return self._normalizer.bound(self._model(initial_state, actions, training=training))
-
-  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
-    return self._model.start(initial_state, horizon)
 
   def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor) -> tuple[tf.Tensor, Carry]:
     state, carry = self._model.step(carry, action, t)
@@ -44,9 +40,3 @@ class BoundedModel(SequenceModel):
                           residuals: Sequence[tf.Tensor]) -> tf.Tensor:
     return self._normalizer.bound(
         self._model.call_with_residuals(initial_state, actions, residuals))
-
-  def grow_cache(self, carry: Carry, steps: int) -> Carry:
-    return self._model.grow_cache(carry, steps)
-
-  def cache_block(self, horizon: int) -> int:
-    return self._model.cache_block(horizon)

@@ -7,9 +7,10 @@ import tensorflow as tf
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.unrolling import Carry
+from asm_tf.models.wrapped import WrappedModel
 
 
-class TimedModel(SequenceModel):
+class TimedModel(WrappedModel):
   """A model of windows, from step t_0 of the episode on.
 
   A model of windows counts the steps of the window. It is given the time features of t_0 + t
@@ -24,9 +25,7 @@ class TimedModel(SequenceModel):
       normalizer: of the time in the episode.
       first_step: [B], t_0.
     """
-    super().__init__(name='timed', dtype=model.dtype)
-    self.residual_sizes = model.residual_sizes
-    self._model = model
+    super().__init__(model, 'timed')
     self._normalizer = normalizer
     self._first_step = first_step
 
@@ -38,9 +37,6 @@ class TimedModel(SequenceModel):
                              training: bool = False) -> tf.Tensor:
     return self._model.predict_teacher_forced(states, self._with_times(actions), training)
 
-  def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
-    return self._model.start(initial_state, horizon)
-
   def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor) -> tuple[tf.Tensor, Carry]:
     return self._model.step(carry, self._with_time(action, t), t)
 
@@ -51,12 +47,6 @@ class TimedModel(SequenceModel):
   def call_with_residuals(self, initial_state: tf.Tensor, actions: tf.Tensor,
                           residuals: Sequence[tf.Tensor]) -> tf.Tensor:
     return self._model.call_with_residuals(initial_state, self._with_times(actions), residuals)
-
-  def grow_cache(self, carry: Carry, steps: int) -> Carry:
-    return self._model.grow_cache(carry, steps)
-
-  def cache_block(self, horizon: int) -> int:
-    return self._model.cache_block(horizon)
 
   def _with_time(self, action, t):
     return self._normalizer.join(action, t=steps_from(self._first_step, t))

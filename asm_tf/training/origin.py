@@ -3,8 +3,6 @@
 import contextlib
 import datetime
 import importlib.metadata
-import pathlib
-import re
 import subprocess
 import sys
 from typing import Any
@@ -16,6 +14,7 @@ import tf_keras
 
 import asm_tf
 from asm_tf import gin_files
+from asm_tf.cores import kind_of_cpu
 
 # Numbers depend on these too, where they are installed.
 _OTHERS = ('tensorflow-probability', 'scipy', 'gymnasium', 'mujoco')
@@ -48,22 +47,12 @@ def commit() -> dict[str, Any]:
     return {}
 
 
-def cpu() -> str:
-  """Returns the kind of CPU and its widest vector instructions."""
-  try:
-    text = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8')
-  except OSError:
-    return ''
-  names = re.findall(r'^model name\s*: (.*)$', text, re.MULTILINE)[:1]
-  return ' '.join(names + re.findall(r'avx512f|avx2', text)[-1:])
-
-
 def machine() -> dict[str, Any]:
   """Returns the day, the kind of CPU, and the accelerators that TensorFlow sees."""
   details = tf.config.experimental.get_device_details
   devices = [details(device).get('device_name', device.device_type)
              for kind in ('GPU', 'TPU') for device in tf.config.list_physical_devices(kind)]
-  return {'date': datetime.date.today().isoformat(), 'cpu': cpu(), 'accelerators': devices}
+  return {'date': datetime.date.today().isoformat(), 'cpu': kind_of_cpu(), 'accelerators': devices}
 
 
 def origin() -> dict[str, Any]:
