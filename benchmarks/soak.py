@@ -3,7 +3,7 @@
     python -m benchmarks.soak
     python -m benchmarks.soak --faults=kill --kills=10 --out=/tmp/soak
 
-Small runs of three systems are killed at random moments, run out of space, find their files
+Small runs of four agents are killed at random moments, run out of space, find their files
 damaged, get NaN from the environment or lose a peer. After each fault the same command goes on
 with --resume, and its end is compared bit by bit with the run to which nothing happened: rows,
 last checkpoint, policy, world model and TensorBoard's points, all but clocks. What else is right
@@ -31,8 +31,9 @@ SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=500', 'Trainer.warmup_steps=100', 'Trainer
          'EpisodeReplayBuffer.capacity=10000', 'TrainingLoop.eval_interval=50',
          'TrainingLoop.checkpoint_interval=100')
 RUNS = {'cancer treatment, lstm': ('gin/myriad_lstm.gin', ()),
-        'bioreactor, markov': ('gin/myriad_markov.gin', ('SYSTEM=@Bioreactor',)),
-        'HIV treatment, transformer': ('gin/myriad_transformer.gin', ('SYSTEM=@HIVTreatment',))}
+        'bioreactor, SAC': ('gin/myriad_sac.gin', ('SYSTEM=@Bioreactor',)),
+        'HIV treatment, decision transformer': ('gin/myriad_odt.gin', ('SYSTEM=@HIVTreatment',)),
+        'Pendulum-v1, markov and critic': ('gin/gymnasium.gin', ())}
 _FAULTY = 'faulty cancer treatment, lstm'
 _COUNTS = {'times': 'times', 'identical': 'went on to the identical result',
            'stopped': 'stopped with one clear line', 'other': 'anything else', 'lost': 'lost'}
@@ -65,14 +66,14 @@ def cells(names, kills, fills, damages, seed):
   """What is done, as {name: (fault, run, details)}; with the same seed, the same."""
   runs, made = list(RUNS), []
   if 'kill' in names:
-    made += [('kill', runs[index % 3], min(_KILLS_A_CELL, kills - first))
+    made += [('kill', runs[index % len(runs)], min(_KILLS_A_CELL, kills - first))
              for index, first in enumerate(range(0, kills, _KILLS_A_CELL))]
   if 'quota' in names:
-    made += [('quota', runs[index % 3], index) for index in range(fills)]
+    made += [('quota', runs[index % len(runs)], index) for index in range(fills)]
   if 'truncate' in names:
     pairs = [(*file, damage) for damage in faults.DAMAGES for file in faults.FILES]
     chosen = np.random.default_rng(seed).permutation(len(pairs))[:damages]
-    made += [('truncate', runs[index % 3], pairs[index]) for index in sorted(chosen)]
+    made += [('truncate', runs[index % len(runs)], pairs[index]) for index in sorted(chosen)]
   if 'nan' in names:
     made += [('nan', _FAULTY, kind) for kind in ('now and then', 'always')]
   if 'peers' in names:

@@ -34,8 +34,7 @@ class SoftActorCritic(sac_agent.SacAgent):
     """Builds the agent; the defaults are TF-Agents' customary ones.
 
     Args:
-      setup: what it is built for. TF-Agents draws from TensorFlow's own seed, not from
-        `setup.seed`.
+      setup: what it is built for.
       networks: critic and actor. Where their normaliser is enabled, the critic counts rewards in
         `RewardUnits`; else as they are, as in the paper.
       entropy_constant: alpha.

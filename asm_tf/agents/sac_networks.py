@@ -1,11 +1,14 @@
 """TF-Agents' critic and actor networks on normalised states and time."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
+import tensorflow_probability as tfp
 from tf_agents.agents.ddpg.critic_network import CriticNetwork
-from tf_agents.agents.sac import tanh_normal_projection_network
+from tf_agents.agents.sac.tanh_normal_projection_network import TanhNormalProjectionNetwork
+from tf_agents.distributions.utils import SquashToSpecNormal
 from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 
 from asm_tf.agents.agent_setup import AgentSetup
@@ -41,8 +44,8 @@ class SacNetworks:
       self.actor = ActorDistributionNetwork(
           observation_spec, setup.action_spec,
           preprocessing_layers=ObservationFeatures(self.normalizer),
-          fc_layer_params=actor_hidden_sizes, continuous_projection_net=(
-              tanh_normal_projection_network.TanhNormalProjectionNetwork))
+          fc_layer_params=actor_hidden_sizes, continuous_projection_net=functools.partial(
+              GeneratorProjection, generator=setup.generator(2)))
 
 
 class NormalizedCritic(CriticNetwork):
@@ -57,6 +60,39 @@ class NormalizedCritic(CriticNetwork):
     observation, action = inputs
     return super().call(
         (self._features(observation), action), step_type, network_state, training)
+
+
+class GeneratorProjection(TanhNormalProjectionNetwork):
+  """TF-Agents' projection, whose distributions draw from a generator that checkpoints hold."""
+
+  def __init__(self, sample_spec: tf.TypeSpec, generator: tf.random.Generator):
+    super().__init__(sample_spec)
+    self._generator = generator
+
+  def call(self, inputs: tf.Tensor, outer_rank: int, training: bool = False,
+           mask: tf.Tensor | None = None) -> tuple:
+    distribution, state = super().call(inputs, outer_rank, training, mask)
+    return GeneratorNormal(
+        distribution.input_distribution, self._sample_spec, self._draw_seed), state
+
+  def _draw_seed(self):
+    return tf.cast(self._generator.make_seeds()[:, 0], tf.int32)
+
+
+class GeneratorNormal(SquashToSpecNormal):
+  """TF-Agents' squashed Gaussian; the seed that it is asked to draw with is the generator's.
+
+  TF-Agents' own are numbers, with which TensorFlow draws from a state that no checkpoint holds.
+  """
+
+  def __init__(self, distribution: tfp.distributions.Distribution, spec: tf.TypeSpec,
+               draw_seed: Callable[[], tf.Tensor]):
+    super().__init__(distribution, spec)
+    self._draw_seed = draw_seed
+
+  def sample(self, sample_shape: tuple = (), seed: Any = None, name: str = 'sample') -> tf.Tensor:
+    del seed
+    return super().sample(sample_shape, self._draw_seed(), name)
 
 
 class ObservationFeatures(tf.keras.layers.Layer):

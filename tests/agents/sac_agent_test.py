@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tf_agents.agents.ddpg.critic_network import CriticNetwork
-from tf_agents.agents.sac import sac_agent, tanh_normal_projection_network
+from tf_agents.agents.sac import sac_agent
 from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 
 from asm_tf.agents import sac_agent as sac_agent_module
@@ -38,7 +38,7 @@ def experience(trained):
   return trained.replay.get_next(16)[0]
 
 
-def theirs(trained, normalizer):
+def theirs(trained, normalizer, generator):
   """TF-Agents' agent as its users build it, on features that were made beforehand."""
   env, features = trained.env, tf.TensorSpec([normalizer.time_size + 1])
   adam = tf.keras.optimizers.legacy.Adam
@@ -48,8 +48,9 @@ def theirs(trained, normalizer):
           (features, env.action_spec()), joint_fc_layer_params=SIZES,
           kernel_initializer='glorot_uniform', last_kernel_initializer='glorot_uniform'),
       actor_network=ActorDistributionNetwork(
-          features, env.action_spec(), fc_layer_params=SIZES, continuous_projection_net=(
-              tanh_normal_projection_network.TanhNormalProjectionNetwork)),
+          features, env.action_spec(), fc_layer_params=SIZES,
+          continuous_projection_net=functools.partial(
+              sac_networks.GeneratorProjection, generator=generator)),
       actor_optimizer=adam(3e-4), critic_optimizer=adam(3e-4), alpha_optimizer=adam(3e-4),
       target_update_tau=0.005, td_errors_loss_fn=tf.math.squared_difference, gamma=0.99)
 
@@ -68,7 +69,8 @@ def test_an_update_is_tf_agents_own():
   batch = experience(trained)
   ours = trained.agent
   normalizer = ours._normalizer
-  reference = theirs(trained, normalizer)
+  generator = ours._actor_network._projection_networks._generator
+  reference = theirs(trained, normalizer, generator)
   for mine, other in zip(networks(ours), networks(reference), strict=True):
     for variable, value in zip(weights(other), weights(mine), strict=True):
       variable.assign(value)
@@ -78,7 +80,7 @@ def test_an_update_is_tf_agents_own():
       reward=ours._rewards.normalize(batch.reward))
   infos = []
   for agent, data in ((ours, batch), (reference, featured)):
-    tf.random.set_seed(3)  # both draw the same actions
+    generator.reset_from_seed(3)  # both draw the same actions
     infos.append(agent.train(data))
   np.testing.assert_allclose(infos[0].loss, infos[1].loss, rtol=1e-5)
   for mine, other in zip(networks(ours), networks(reference), strict=True):

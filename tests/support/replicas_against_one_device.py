@@ -68,7 +68,6 @@ def trained_weights(make_agent, jit_compile, arguments, strategy):
                     warmup_steps=40, batch_size=16, **arguments)
   while trainer.env_steps < 40:
     trainer.iterate()
-  tf.random.set_seed(1)  # SAC's replay draws from it
   if hasattr(trainer.agent, 'model_validation'):
     trainer.agent.model_validation.trust.assign(1.0)  # two random episodes teach no model
   agent, update = trainer.agent, tf.function(trainer.agent.train, autograph=False)

@@ -14,6 +14,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.make_asm_agent import make_asm_agent
+from asm_tf.agents.sac_agent import SoftActorCritic, make_sac_agent
+from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.errors import UserError
 from asm_tf.models.lstm import LSTM
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
@@ -140,6 +142,21 @@ def test_a_killed_run_resumes_to_the_same_end(
     train(root_dir)
   train(root_dir, resume=True)
   assert_same_run(root_dir, whole_run[0])
+
+
+def test_a_killed_sac_run_resumes_to_the_same_end(tmp_path, monkeypatch):
+  sizes = functools.partial(SacNetworks, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,))
+  train_sac = functools.partial(
+      train, num_env_steps=200, make_agent=functools.partial(
+          make_sac_agent, networks=sizes, agent=functools.partial(
+              SoftActorCritic, policy_period=4)))
+  train_sac(tmp_path / 'whole')
+  with monkeypatch.context() as patch, pytest.raises(Killed):
+    kill_after_row(patch, 4)
+    train_sac(tmp_path / 'run')
+  tf.random.set_seed(1)  # what TensorFlow's own seed does next is no part of a run
+  train_sac(tmp_path / 'run', resume=True)
+  assert_same_run(tmp_path / 'run', tmp_path / 'whole')
 
 
 def test_a_stopped_run_resumes_to_the_same_end(whole_run, tmp_path, monkeypatch):
