@@ -28,6 +28,8 @@ def define_flags() -> None:
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
   flags.DEFINE_bool('profile', False, 'Write a TensorBoard profile of a few iterations.')
+  flags.DEFINE_string('wandb', None, 'Project of Weights & Biases that the curves are sent to too '
+                      '(needs `pip install wandb`).')
   flags.DEFINE_enum(
       'strategy', 'auto', ('auto', 'one_device', 'mirrored', 'multi_worker', 'tpu'),
       'How updates are spread over devices: auto takes a TPU that --tpu names, the workers of '
@@ -48,15 +50,26 @@ def main() -> int:
     raise UserError('--gin_file is missing: give a configuration, such as gin/myriad_lstm.gin '
                     '(--list shows them all).')
   return run(files, given.gin_bindings, given.root_dir, seed, given.resume,
-             given.profile, given.allow_gin_imports,
+             {'profile': given.profile, 'wandb': given.wandb}, given.allow_gin_imports,
              {'name': given.strategy, 'use_gpu': given.use_gpu, 'tpu': given.tpu,
               'replicas': given.replicas})
 
 
 def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: str | None = None,
-        seed: int | None = None, resume: bool = False, profile: bool = False,
+        seed: int | None = None, resume: bool = False, monitoring: dict | None = None,
         allow_gin_imports: bool = False, devices: dict | None = None) -> int:
-  """Runs the command with the flags of the same names; returns the exit code."""
+  """Runs the command with the flags of the same names; returns the exit code.
+
+  Args:
+    gin_files: --gin_file.
+    gin_bindings: the flag.
+    root_dir: the flag.
+    seed: the flag.
+    resume: the flag.
+    monitoring: {flag: value} of --profile and --wandb.
+    allow_gin_imports: the flag.
+    devices: {flag: value} of --strategy (here 'name'), --use_gpu, --tpu and --replicas.
+  """
   command_line.require_files('gin_file', gin_files)
   if resume and not root_dir:
     raise UserError('--resume goes on with the run in --root_dir: give that folder too.')
@@ -66,6 +79,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   from asm_tf.training.stop_signal import Stopped
   from asm_tf.training.strategies import make_strategy
   from asm_tf.training.train import RunOptions
+  from launch.weights_and_biases import synchronised
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   if seed is None:
     seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
@@ -76,11 +90,13 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
     raise UserError('workers on several hosts can not agree on a name by the clock: give '
                     '--root_dir.')
   root_dir = root_dir or _default_root_dir(gin_files[0])
+  watch = monitoring or {}
   command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
              'seed': seed, 'command': command_line.command('launch.main')}
   try:
-    summary = command_line.with_gin_errors(lambda: configurables.train(
-        options=RunOptions(root_dir, resume, profile, strategy, command)))
+    with synchronised(watch.get('wandb'), root_dir):
+      summary = command_line.with_gin_errors(lambda: configurables.train(options=RunOptions(
+          root_dir, resume, bool(watch.get('profile')), strategy, command)))
   except Stopped as stopped:
     print(f'stopped and saved; go on with the same command, --root_dir={root_dir} --resume.')
     return stopped.exit_code

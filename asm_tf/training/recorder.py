@@ -10,6 +10,7 @@ import gin
 import numpy as np
 import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
+from tensorboard.plugins.hparams import api as hparams
 from tqdm import tqdm
 
 from asm_tf.environments import scores
@@ -18,31 +19,12 @@ from asm_tf.plots.trajectory import draw_trajectory
 from asm_tf.systems.system import System
 from asm_tf.training import exploitation
 from asm_tf.training.checkpointer import Checkpointer
+from asm_tf.training.curves import CURVES, Curve
 from asm_tf.training.evaluator import Evaluation
+from asm_tf.training.hyperparameters import hyperparameters
 from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.trainer import Trainer
 
-# Columns of metrics.jsonl and their TensorBoard tags, which are TF-Agents' where it has one.
-_TAGS = {
-    'return': 'Metrics/AverageReturn',
-    'normalised_score': 'Metrics/NormalisedScore',
-    'episode_length': 'Metrics/AverageEpisodeLength',
-    'collect_return': 'Metrics/AverageReturn',
-    'updates': 'Metrics/Updates',
-    'imagined_return': 'Metrics/ImaginedReturn',
-    'window_return': 'Metrics/WindowReturn',
-    'imagined_window_return': 'Metrics/ImaginedWindowReturn',
-    'imagination_excess': 'Metrics/ImaginationExcess',
-    'policy_entropy': 'Policy/Entropy',
-    'policy_gradient_norm': 'Policy/GradientNorm',
-    'model_gradient_norm': 'Model/GradientNorm',
-    'gradient_cosine': 'Policy/CosineWithSimulatorGradient',
-    'gradient_relative_error': 'Policy/RelativeErrorToSimulatorGradient',
-    'skipped_updates': 'Metrics/SkippedUpdates',
-    'dropped_episodes': 'Metrics/DroppedEpisodes',
-    'env_steps_per_second': 'RunTime/env_steps_per_sec',
-    'updates_per_second': 'RunTime/train_steps_per_sec',
-}
 _EVAL = ('return', 'normalised_score', 'episode_length')
 
 
@@ -131,11 +113,17 @@ class Recorder:
     """Saves a checkpoint that follows on the rows written so far."""
     checkpointer.save(self.wall_seconds, self._folder.num_rows)
 
-  def write_config(self) -> None:
-    """Writes the operative configuration to the folder and to TensorBoard."""
+  def write_config(self, command_line: dict | None = None) -> None:
+    """Writes the operative configuration to the folder and to TensorBoard.
+
+    Args:
+      command_line: what the command line said; TensorBoard compares runs by it.
+    """
     self._folder.write_operative_config()
     with self._default_writer('train', 0):
       tf.summary.text('gin/operative_config', gin.markdown(gin.operative_config_str()))
+    with self._default_writer('eval', 0):
+      hparams.hparams(hyperparameters(command_line or {}), trial_id=self._folder.path.name)
 
   def close(self) -> None:
     """Closes the bar and the event files."""
@@ -157,10 +145,10 @@ class Recorder:
       for key, value in row.items():
         belongs = (key in _EVAL) == (name == 'eval')
         is_curve = key not in ('env_steps', 'wall_seconds')
-        tag = _TAGS.get(key, f'Losses/{key}')
+        curve = CURVES.get(key, Curve(f'Losses/{key}', ''))
         if (belongs and is_curve and value is not None and np.isfinite(value)
-            and (row['env_steps'], tag) not in drawn):
-          tf.summary.scalar(tag, value)
+            and (row['env_steps'], curve.tag) not in drawn):
+          tf.summary.scalar(curve.tag, value, description=curve.description)
 
   @contextlib.contextmanager
   def _default_writer(self, name, step):

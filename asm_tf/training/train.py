@@ -91,11 +91,11 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
         f'{type(trainer.replay).__name__}.capacity, or smaller observations')
     folder.open(options.command_line)
     workers.require_same(gin.config_str())
-    _train(folder, trainer, loop, workers, seed, options.profile)
+    _train(folder, trainer, loop, workers, seed, options)
     return folder.write_summary(seed)
 
 
-def _train(folder, trainer, loop, workers, seed, profile):
+def _train(folder, trainer, loop, workers, seed, options):
   """Trains from the newest checkpoint to the end, and saves what was learned."""
   evaluator = Evaluator(trainer.system, lambda *_: trainer.agent.policy, seed)
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints', workers)
@@ -103,9 +103,9 @@ def _train(folder, trainer, loop, workers, seed, profile):
   rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
   recorder = Recorder(folder, trainer.system, loop.num_env_steps, wall_seconds or 0.0,
                       trainer.env_steps, rows, show_bar=workers.index == 0)
-  profiler = Profiler(trainer, folder.path / 'train', profile)
+  profiler = Profiler(trainer, folder.path / 'train', options.profile)
   with contextlib.closing(recorder), contextlib.closing(profiler), StopSignal() as stop:
-    recorder.write_config()
+    recorder.write_config(options.command_line)
     loop.run(trainer, evaluator, recorder, checkpointer, profiler,
              lambda: max(workers.all_gather(stop.signal_number)))
   save_policy(trainer.agent.policy, folder.path / 'policy')

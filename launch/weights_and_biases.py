@@ -1,0 +1,45 @@
+"""Weights & Biases beside TensorBoard: the same curves, by wandb's own synchronisation."""
+
+import contextlib
+import hashlib
+import pathlib
+from collections.abc import Iterator
+
+from asm_tf.errors import UserError
+
+
+@contextlib.contextmanager
+def synchronised(project: str | None, root_dir: str) -> Iterator[None]:
+  """Sends what the run writes to TensorBoard within the context; None sends nothing.
+
+  Its own files lie in the folder `wandb` beside the run's.
+
+  Args:
+    project: of Weights & Biases.
+    root_dir: of the run, after which it is named there; a resume goes on with it.
+
+  Raises:
+    UserError: if wandb is not installed, or cannot begin.
+  """
+  if project is None:
+    yield
+    return
+  try:
+    import wandb
+  except ImportError as error:
+    raise UserError('--wandb needs the package wandb: pip install wandb.') from error
+  folder = pathlib.Path(root_dir).absolute()
+  folder.parent.mkdir(parents=True, exist_ok=True)
+  try:
+    run = wandb.init(project=project, name=folder.name, resume='allow', sync_tensorboard=True,
+                     id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
+                     dir=str(folder.parent))
+  except (wandb.errors.Error, ValueError) as error:
+    raise UserError(f'--wandb={project} cannot begin ({" ".join(str(error).split())}): log in with '
+                    '`wandb login`, or set WANDB_MODE=offline.') from error
+  exit_code = 1
+  try:
+    yield
+    exit_code = 0
+  finally:
+    run.finish(exit_code)
