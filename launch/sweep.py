@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from asm_tf.errors import FailedRuns
 from launch import command_line
 from launch import report as launch_report
 
@@ -38,9 +39,16 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | N
   command_line.refuse_bindings_of_runs(gin_bindings)
   cells = command_line.with_gin_errors(configurables.training_cells)
   given = {} if address is None else {'address': address}
-  command_line.with_gin_errors(
-      lambda: configurables.run_sweep(folder=folder, cells=cells, **given))
-  launch_report.run(str(folder / 'runs'), str(folder))
+  failed = None
+  try:
+    command_line.with_gin_errors(
+        lambda: configurables.run_sweep(folder=folder, cells=cells, **given))
+  except FailedRuns as error:
+    failed = error
+  if (folder / 'results.jsonl').read_bytes():
+    launch_report.run(str(folder), str(folder))
+  if failed:
+    raise failed
 
 
 def entry_point() -> None:

@@ -9,33 +9,49 @@ from matplotlib.figure import Figure
 
 from asm_tf.errors import UserError
 from asm_tf.experiments import statistics as run_statistics
-from asm_tf.experiments.training_runs import finished_rows, read_run
+from asm_tf.experiments.training_runs import finished_rows, last_words, read_run
 from asm_tf.plots.scores import draw_with_intervals
 
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
 
 
-def read_runs(folder: str | pathlib.Path) -> list[dict]:
-  """Returns the rows of every run in a folder and those below it, in the order of their names.
+def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
+  """Reads every run in a folder and those below it.
 
-  Runs that have no evaluation yet are left out. The folder of a sweep also has the rows in its
+  Runs that have no evaluation yet have no row. The folder of a sweep also has the rows in its
   results.jsonl whose runs are elsewhere.
 
+  Returns:
+    The rows in the order of the runs' names, and {name: why} of the runs that cannot be read or
+    that ended too early; of the latter, what was evaluated has a row.
+
   Raises:
-    UserError: if there is none, or one that cannot be read.
+    UserError: if no run can be read.
   """
   folder = pathlib.Path(folder)
   found = {f'runs/{name}': row for name, row in finished_rows(folder).items()}
-  runs = {path.parent.relative_to(folder).as_posix(): path.parent
-          for path in folder.rglob('run.json')}
-  found |= {name: read_run(run) for name, run in runs.items() if name not in found}
+  failed = {name: line for name, line in last_words(folder).items() if name not in found}
+  for path in sorted(folder.rglob('run.json')):
+    name = path.parent.relative_to(folder).as_posix()
+    if name not in found:
+      try:
+        found[name] = read_run(path.parent)
+      except UserError as error:
+        failed[name] = error.message
   if not found:
-    raise UserError(f'{folder} holds no run: give a folder of runs of launch.main, or one above '
-                    'it.')
+    raise UserError(next((failed[name] for name in failed), f'{folder} holds no run: give a folder '
+                         'of runs of launch.main, or one above it.'))
   rows = [row for _, row in sorted(found.items()) if row['env_steps']]
   if not rows:
     raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
-  return rows
+  return rows, failed
+
+
+def table_of_failures(failed: dict[str, str]) -> str:
+  """A Markdown table of {name of a run: why}."""
+  lines = ['Runs that cannot be read, or ended too early:', '', '| run | why |', '|---|---|']
+  return '\n'.join(lines + [f'| {name} | {why.replace("|", chr(92) + "|")} |'
+                            for name, why in sorted(failed.items())])
 
 
 def tables(rows: list[dict]) -> str:

@@ -23,6 +23,7 @@ from collections.abc import Sequence
 
 from asm_tf import gin_files
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.experiments.cells import locked
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
 
@@ -161,7 +162,7 @@ def gin_file(name: str) -> str:
 
 
 def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
-  """Returns {name of the run's folder: row} of a sweep's finished runs.
+  """Returns {name of the run's folder: row} of a sweep's finished runs that can be read.
 
   A row of <folder>/results.jsonl counts without its run: rows are small enough to be committed,
   and a sweep goes on from them on another machine.
@@ -180,7 +181,10 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
   for path in pathlib.Path(folder, 'runs').glob('*/summary.json'):
     if not _is_whole(path):
       continue
-    row, name = read_run(path.parent), path.parent.name
+    try:
+      row, name = read_run(path.parent), path.parent.name
+    except UserError:  # which a report names
+      continue
     if name not in rows or rows[name]['env_steps'][-1] <= row['env_steps'][-1]:
       rows[name] = row
   return dict(sorted(rows.items()))
@@ -205,6 +209,28 @@ def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:
   last = next(i for i, steps in enumerate(row['env_steps']) if steps >= cell['num_env_steps'])
   return cell | {key: value[:last + 1] if key in _CURVES else value
                  for key, value in row.items() if key not in cell}
+
+
+def last_words(folder: str | pathlib.Path) -> dict[str, str]:
+  """Returns {path of a run below `folder`: last line of its log} of runs that ended too early.
+
+  A sweep writes the log. A run that another process is training is not among them.
+  """
+  folder, found = pathlib.Path(folder), {}
+  for log in sorted(folder.rglob('*.log')):
+    run = log.with_suffix('')
+    if (run / 'summary.json').exists() or _is_training(run):
+      continue
+    lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
+    found[run.relative_to(folder).as_posix()] = lines[-1]
+  return found
+
+
+def _is_training(run):
+  if not (run / 'lock').exists():
+    return False
+  with locked(run / 'lock', wait=False) as mine:
+    return not mine
 
 
 def read_run(folder: str | pathlib.Path) -> dict:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from rliable import metrics
 
 from asm_tf.errors import FailedRuns, UserError
 from asm_tf.experiments import report, statistics, training_runs
+from asm_tf.experiments.cells import locked
 from asm_tf.experiments.sweep import run_sweep
 from asm_tf.experiments.training_runs import preset_cells, training_cells
 from launch import command_line
@@ -267,6 +269,35 @@ def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
 
 
 # Reports.
+
+
+def test_a_report_names_what_it_leaves_out(swept, tmp_path):
+  folder, cells, _ = swept
+  shutil.copytree(folder / 'runs', tmp_path / 'runs')
+  foreign = tmp_path / 'runs' / 'foreign'
+  foreign.mkdir()
+  (foreign / 'run.json').write_text('{}')
+  corrupt, = (path for path in (tmp_path / 'runs').iterdir()
+              if path.is_dir() and path.name.endswith('-20-1'))
+  (corrupt / 'metrics.jsonl').write_text('no row\n')
+  rows, failed = report.read_runs(tmp_path)
+  assert [(row['system'], row['seed']) for row in rows] == [(cells[0]['system'], 0)]
+  assert list(failed) == [f'runs/{name}' for name in (
+      'myriad_random_search-CancerTreatment-20-NO_SUCH_MACRO=1-1', 'foreign', corrupt.name)]
+  assert 'sets a macro that no gin file uses' in failed[list(failed)[0]]
+  assert 'holds no run that can be read' in failed['runs/foreign']
+  table = report.table_of_failures(failed).splitlines()
+  assert [line.split(' | ')[0] for line in table[4:]] == [f'| {name}' for name in sorted(failed)]
+
+
+def test_a_run_in_training_has_no_last_words(tmp_path):
+  run = tmp_path / 'runs' / 'one'
+  run.mkdir(parents=True)
+  (run / 'lock').touch()
+  run.with_suffix('.log').write_text('45%|### | 9\r46%|### | 10')
+  assert training_runs.last_words(tmp_path) == {'runs/one': '46%|### | 10'}
+  with locked(run / 'lock'):
+    assert training_runs.last_words(tmp_path) == {}
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
