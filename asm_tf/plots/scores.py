@@ -21,12 +21,13 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
 def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title: str,
                         x_ticks: Sequence[float] | None = None, reference: float | None = None,
                         lowest: float | None = None) -> Figure:
-  """Lines with shaded intervals, a panel a group, one legend for all.
+  """Lines with shaded intervals, a panel a group, one legend for all; four in a row if many.
 
   Args:
     panels: {name of the panel: {name of the line: (x, middle, low, high)}}.
     xlabel: of the lowest panel.
-    ylabel: of every panel; a panel's name is added where there are several.
+    ylabel: of every panel; a panel's name is added where there are several. Panels side by side
+      share the axis.
     title: of the figure.
     x_ticks: places of the ticks on a logarithmic x axis; None for a linear one.
     reference: height of a dashed line, such as the optimum's score.
@@ -37,22 +38,34 @@ def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title
   """
   look = styles(dict.fromkeys(name for lines in panels.values() for name in lines))
   # A panel of a few lines needs no more than two inches.
-  figure, axes = new_figure(len(panels), row_height=2.6 if len(panels) == 1 else 1.9)
-  for axis, (panel, lines) in zip(axes, panels.items(), strict=True):
+  columns = 4 if len(panels) > 4 else 1
+  rows = -(-len(panels) // columns)
+  figure, axes = new_figure(rows, 6.4 if columns == 1 else 10.0, 2.6 if len(panels) == 1 else 1.9,
+                            columns=columns)
+  for axis in axes[len(panels):]:
+    axis.set_axis_off()
+  for place, (axis, (panel, lines)) in enumerate(zip(axes, panels.items(), strict=False)):
     for name, (x, middle, low, high) in lines.items():
       every = max(1, len(x) // 8)
       axis.plot(x, middle, label=name, markevery=every, **look[name])
       axis.fill_between(x, low, high, color=look[name]['color'], alpha=0.15, linewidth=0)
     if reference is not None:
       axis.axhline(reference, color='grey', **REFERENCE)
-    if lowest is not None:
-      axis.set_ylim(bottom=max(axis.get_ylim()[0], lowest))
     if x_ticks is not None:
       axis.set(xscale='log')
       axis.set_xticks(x_ticks, [f'{x:g}' for x in x_ticks])
       axis.minorticks_off()
-    axis.set(ylabel=ylabel if len(panels) == 1 else f'{panel}\n{ylabel}')
-  axes[-1].set(xlabel=xlabel)
+    if columns == 1:
+      axis.set(ylabel=ylabel if len(panels) == 1 else f'{panel}\n{ylabel}')
+    else:
+      axis.set_title(panel, fontsize=9)
+      axis.set(ylabel='' if place % columns else ylabel)
+    if place >= len(panels) - columns:
+      axis.set(xlabel=xlabel)
+      axis.tick_params(labelbottom=True)
+  if lowest is not None:
+    for axis in axes:
+      axis.set_ylim(bottom=max(axis.get_ylim()[0], lowest))
   figure.suptitle(title, fontsize=10)
   handles = {label: handle for axis in axes
              for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
