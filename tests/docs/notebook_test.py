@@ -21,6 +21,7 @@ NOTEBOOK = REPOSITORY / 'colab/asm_tf.ipynb'
 STEPS = 1520  # the warm-up and an episode
 
 PNG = b'\x89PNG'
+PICTURES = ('trajectory', 'gradient', 'attention')
 
 
 def read():
@@ -41,12 +42,15 @@ def kernel_environment(tmp_path):
                        'ASM_TF_RUN': str(tmp_path / 'run')}
 
 
-def test_is_valid_small_and_without_outputs():
+def test_is_valid_and_shows_what_its_cells_did():
   notebook = read()
   nbformat.validate(notebook)
-  code = [cell for cell in notebook.cells if cell.cell_type == 'code']
-  assert code
-  assert not any(cell.outputs or cell.execution_count for cell in code)
+  assert NOTEBOOK.stat().st_size < 1_000_000
+  outputs = {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == 'code'}
+  assert not any(output.output_type == 'error' for found in outputs.values() for output in found)
+  for name in PICTURES:
+    assert any('image/png' in output.get('data', {}) for output in outputs[name]), name
+  assert str(REPOSITORY) not in NOTEBOOK.read_text()  # whose machine it was is nobody's business
   assert notebook.metadata.kernelspec.name == 'python3'
   assert 'colab' in notebook.metadata
 
@@ -64,7 +68,7 @@ def test_runs_from_top_to_bottom(kernel_environment):
     printed[cell.id] = ''.join(output.text for output in outputs if output.output_type == 'stream')
     pictures[cell.id] = [base64.b64decode(output.data['image/png']) for output in outputs
                          if 'image/png' in output.get('data', {})]
-  assert f'code: {REPOSITORY}' in printed['get']
+  assert 'code: ..' in printed['settings']  # of the folder colab/
   assert 'nothing' in printed['install']
   assert re.search(f'score -?[0-9.]+ after {STEPS} steps', printed['train'])
   assert re.search('normalised score: -?[0-9.]+', printed['trajectory'])
@@ -72,8 +76,7 @@ def test_runs_from_top_to_bottom(kernel_environment):
   assert len(cosines) == 2
   assert max(cosines) > 0.5  # after ten updates of the model
   assert len(re.findall('layer [12]: share', printed['attention'])) == 2
-  assert {name for name, found in pictures.items() if found} == {
-      'trajectory', 'gradient', 'attention'}
+  assert {name for name, found in pictures.items() if found} == set(PICTURES)
   assert all(data.startswith(PNG) and len(data) > 10_000
              for found in pictures.values() for data in found)
   window, = (cell.outputs for cell in notebook.cells if cell.id == 'tensorboard')
@@ -82,18 +85,38 @@ def test_runs_from_top_to_bottom(kernel_environment):
   assert 'Failed to launch' not in str(window)
 
 
+def get_code(folder, source_of_code):
+  return subprocess.run(
+      [sys.executable, '-c', source('settings')], cwd=folder, text=True, capture_output=True,
+      check=False, env=os.environ | {'ASM_TF_REPOSITORY': source_of_code})
+
+
 @pytest.mark.skipif(not shutil.which('git') or not (REPOSITORY / '.git').exists(),
                     reason='needs git and a checkout')
 def test_outside_a_checkout_it_clones_one_or_asks_for_the_address(tmp_path):
-  def get(address):
-    return subprocess.run(
-        [sys.executable, '-c', source('settings') + '\n' + source('get')], cwd=tmp_path, text=True,
-        capture_output=True, check=False, env=os.environ | {'ASM_TF_REPOSITORY': address})
-
-  assert 'set REPOSITORY above' in get('').stderr
+  assert 'fill in the field REPOSITORY above' in get_code(tmp_path, '').stderr
   for _ in range(2):  # the second time it is there
-    assert f'code: {tmp_path}/asm_tf' in get(str(REPOSITORY)).stdout
+    assert 'code: asm_tf' in get_code(tmp_path, str(REPOSITORY)).stdout
   assert (tmp_path / 'asm_tf/asm_tf/configurables.py').is_file()
+
+
+@pytest.mark.parametrize('kind', ['zip', 'gztar'])
+def test_an_archive_will_do(kind, tmp_path):
+  code = tmp_path / 'code' / 'project-main' / 'asm_tf'
+  code.mkdir(parents=True)
+  (code / 'configurables.py').touch()
+  place = tmp_path / 'elsewhere'
+  place.mkdir()
+  archive = shutil.make_archive(str(place / 'project'), kind, tmp_path / 'code')
+  for _ in range(2):
+    assert 'code: asm_tf/project-main' in get_code(place, archive).stdout
+
+
+def test_an_archive_of_something_else_is_named(tmp_path):
+  (tmp_path / 'other').mkdir()
+  (tmp_path / 'other' / 'file').touch()
+  archive = shutil.make_archive(str(tmp_path / 'other'), 'zip', tmp_path / 'other')
+  assert 'does not hold this project' in get_code(tmp_path, archive).stderr
 
 
 @pytest.mark.parametrize(('absent', 'installed'), [

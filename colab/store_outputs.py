@@ -1,0 +1,57 @@
+"""Executes the notebook and stores what its cells print and draw, so that it can be read unexecuted.
+
+    python colab/store_outputs.py
+"""
+
+import os
+import pathlib
+import sys
+import tempfile
+
+import nbclient
+import nbformat
+
+NOTEBOOK = pathlib.Path(__file__).with_name('asm_tf.ipynb')
+
+
+def main() -> None:
+  notebook = nbformat.read(NOTEBOOK, as_version=4)
+  with tempfile.TemporaryDirectory() as run:
+    nbclient.NotebookClient(
+        notebook, timeout=3600, resources={'metadata': {'path': str(NOTEBOOK.parent)}}
+    ).execute(env=environment(f'{run}/colab'))
+    for cell in notebook.cells:
+      cell.metadata.pop('execution', None)  # its times
+      cell.execution_count = None
+      if cell.cell_type == 'code':
+        cell.outputs = shown(cell.outputs, run)
+      if cell.id == 'tensorboard':
+        cell.outputs = []  # a window on a server that is gone
+  nbformat.write(notebook, NOTEBOOK)
+
+
+def environment(run: str) -> dict[str, str]:
+  """The kernel's environment, with the programs of this one first and its run in `run`."""
+  programs = f'{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
+  return os.environ | {'PATH': programs, 'ASM_TF_RUN': run}
+
+
+def shown(outputs: list, run: str) -> list:
+  """The outputs of a cell as a terminal shows them: of a progress bar its last state."""
+  kept: list = []
+  for output in outputs:
+    if output.output_type != 'stream':
+      kept.append(output | {'execution_count': None} if 'execution_count' in output else output)
+    elif kept and kept[-1].get('name') == output.name:
+      kept[-1].text += output.text
+    else:
+      kept.append(output)
+  for output in kept:
+    if output.output_type == 'stream':
+      lines = (line.rstrip('\r').rsplit('\r', 1)[-1] for line in output.text.split('\n'))
+      output.text = '\n'.join(lines).replace(f'{run}/', 'runs/')
+  return kept
+
+
+if __name__ == '__main__':
+  main()
