@@ -1,0 +1,60 @@
+"""The clock of the race against the authors' training."""
+
+import json
+import sys
+
+import pytest
+
+from asm_tf.errors import UserError
+from benchmarks import time_to_score
+
+# Prints an evaluation at once, then one a minute.
+_SLOW = ('import json, time\nprint("noise")\n'
+         'for step in (160, 320):\n'
+         '  print(json.dumps({"env_steps": step, "return": 1.0}), flush=True)\n'
+         '  time.sleep(60)\n')
+
+
+def row(who, seed, seconds, limit=100):
+  return {'system': 'HIVTreatment', 'horizon': 20, 'seed': seed, 'who': who, 'limit': limit,
+          'seconds': seconds}
+
+
+def test_evaluations_come_as_they_are_made_and_the_process_ends_with_them(tmp_path):
+  evaluations = time_to_score._evaluations(
+      [sys.executable, '-c', _SLOW], tmp_path, 'theirs', limit=50)
+  assert next(evaluations) == {'env_steps': 160, 'return': 1.0}
+  evaluations.close()  # kills the process, or this test would last a minute
+
+
+def test_a_run_ends_at_the_limit(tmp_path):
+  found = list(time_to_score._evaluations(
+      [sys.executable, '-c', _SLOW], tmp_path, 'theirs', limit=2))
+  assert [evaluation['env_steps'] for evaluation in found] == [160]
+
+
+def test_ours_is_read_from_its_rows_without_an_incomplete_one(tmp_path):
+  folder = tmp_path / 'run'
+  folder.mkdir()
+  whole = json.dumps({'env_steps': 500, 'return': 2.0}) + '\n'
+  (folder / 'metrics.jsonl').write_text(whole + whole[:9])
+  found = list(time_to_score._evaluations([sys.executable, '-c', ''], tmp_path, 'ours', limit=20))
+  assert found == [{'env_steps': 500, 'return': 2.0}]
+
+
+def test_a_score_that_is_not_reached_counts_as_the_limit_and_is_marked():
+  rows = [row('ours', 0, {'0.9': 10.0, '0.95': 20.0}), row('theirs', 0, {'0.9': 40.0}),
+          row('ours', 1, {'0.9': 20.0, '0.95': 30.0}), row('theirs', 1, {'0.9': 20.0}),
+          row('ours', 2, {})]  # without its counterpart
+  _, _, first, second = time_to_score.table(rows).splitlines()
+  assert first == '| HIVTreatment | 20 | 0.9 | 15 (10 to 20) | 30 (20 to 40) | 2.0 | 2 |'
+  assert second == '| HIVTreatment | 20 | 0.95 | 25 (20 to 30) | > 100 (100 to 100) | 4.0 | 2 |'
+
+
+def test_bad_input_is_one_line(tmp_path):
+  with pytest.raises(UserError, match='give a checkout'):
+    time_to_score._require_their_code(str(tmp_path))
+  with pytest.raises(UserError, match='give whole numbers'):
+    time_to_score._as_horizon('20x')
+  with pytest.raises(UserError, match='launch.solve --system=HIVTreatment --horizon=7'):
+    time_to_score._reference('HIVTreatment', 7)
