@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from asm_tf.errors import UserError
 from asm_tf.experiments import statistics as run_statistics
-from asm_tf.experiments.training_runs import finished_rows, last_words, read_run
+from asm_tf.experiments.training_runs import CAUSES, finished_rows, last_words, read_run
 from asm_tf.plots.scores import draw_with_intervals
 
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
@@ -55,12 +55,15 @@ def table_of_failures(failed: dict[str, str]) -> str:
 
 
 def tables(rows: list[dict]) -> str:
-  """A Markdown table of final scores for each horizon.
+  """A Markdown table of final scores for each horizon, and one of their causes where measured.
 
   Args:
     rows: of `training_runs`.
   """
-  return '\n\n'.join(_table(found, horizon) for horizon, found in by_horizon(rows).items())
+  parts = []
+  for horizon, found in by_horizon(rows).items():
+    parts += [_table(found, horizon), *_table_of_causes(found)]
+  return '\n\n'.join(parts)
 
 
 def pictures(rows: list[dict]) -> dict[str, Figure]:
@@ -197,6 +200,28 @@ def _table(rows, horizon):
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
                  f'{minutes:.1f} |')
   return '\n'.join(lines)
+
+
+def _table_of_causes(rows):
+  """The quality of models and gradients, where runs compared gradients with the simulator's."""
+  measured = [row for row in rows if any(row.get('gradient_cosine', []))]
+  if not measured:
+    return []
+  lines = ['Medians over the seeds and the evaluations of the second half of the runs: skill of the '
+           "model on new episodes, norm of its policy gradient, cosine with the simulator's, and "
+           'distance from it in units of its norm.', '',
+           '| model | system | skill | norm | cosine | distance |', '|---' * 6 + '|']
+  groups: dict[tuple[str, str], list[dict]] = {}
+  for row in measured:
+    groups.setdefault((run_statistics.label(row), row['system']), []).append(row)
+  for (model, system), found in groups.items():
+    entries = []
+    for cause in CAUSES:
+      values = [value for row in found for value in row[cause][len(row[cause]) // 2:]
+                if value is not None]
+      entries.append(f'{statistics.median(values):.3g}' if values else '')
+    lines.append(f'| {model} | {system} | {" | ".join(entries)} |')
+  return ['\n'.join(lines)]
 
 
 def _seeds(rows):

@@ -28,6 +28,8 @@ from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
 
 _CURVES = ('env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')
+# What explains a curve, where a run has measured it.
+CAUSES = ('validation_skill', 'policy_gradient_norm', 'gradient_cosine', 'gradient_relative_error')
 # What launch.main's configurations call the fields of a cell.
 _MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_STEPS'}
 _ENVIRONMENT_MACRO = 'ENVIRONMENT'
@@ -207,7 +209,7 @@ def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:
   """The row of a finished cell: its fields, and curves as far as it goes."""
   row = rows[folder_of('', cell).name]
   last = next(i for i, steps in enumerate(row['env_steps']) if steps >= cell['num_env_steps'])
-  return cell | {key: value[:last + 1] if key in _CURVES else value
+  return cell | {key: value[:last + 1] if key in _CURVES + CAUSES else value
                  for key, value in row.items() if key not in cell}
 
 
@@ -241,8 +243,8 @@ def read_run(folder: str | pathlib.Path) -> dict:
 
   Returns:
     A dict of the fields of a cell; lists, of a value an evaluation, of env_steps, updates,
-    wall_seconds, return and normalised_score (None: not finite, or no optimum is stored);
-    command and versions.
+    wall_seconds, return and normalised_score (None: not finite, or no optimum is stored), and
+    of what was measured beside them; command and versions.
 
   Raises:
     UserError: if the folder holds no run.
@@ -263,6 +265,8 @@ def read_run(folder: str | pathlib.Path) -> dict:
             'variation': ' '.join(binding for binding in bindings
                                   if binding.split('=')[0].strip() not in _GIVEN_MACROS)}
     curves = {key: [row[key] for row in rows] for key in _CURVES}
+    curves |= {key: [row.get(key) for row in rows] for key in CAUSES
+               if any(row.get(key) is not None for row in rows)}
     origin = {'command': asked['command'], 'versions': asked['versions']}
   except (OSError, ValueError, KeyError) as error:
     raise UserError(f'{folder} holds no run that can be read ({type(error).__name__}: {error}): '

@@ -365,6 +365,17 @@ def test_a_table_has_a_line_a_model_and_a_column_a_system():
   assert report.tables(rows + [row(horizon=50)]).count('| model |') == 2
 
 
+def test_causes_are_reported_where_they_were_measured():
+  causes = {'validation_skill': [None, 0.5], 'policy_gradient_norm': [None, 2.0],
+            'gradient_cosine': [None, 0.25], 'gradient_relative_error': [None, None]}
+  rows = [row('lstm', 'Harvest'), row('markov', 'Harvest') | causes,
+          row('markov', 'Harvest', seed=1) | causes | {'gradient_cosine': [0.0, 0.75]}]
+  text = report.tables(rows)
+  assert '| markov | Harvest | 0.5 | 2 | 0.5 |  |' in text
+  assert '| lstm | Harvest | ' not in text
+  assert 'cosine' not in report.tables(rows[:1])
+
+
 def test_runs_of_other_lengths_are_compared_where_all_of_them_were_evaluated():
   rows = [row(scores=(0.0, 0.25, 0.5, 1.0)), row('sac', scores=(0.0, 0.75)),
           row('sac', seed=1, scores=(0.0, 0.5, 0.5))]
