@@ -207,8 +207,8 @@ def _table_of_causes(rows):
   measured = [row for row in rows if any(row.get('gradient_cosine', []))]
   if not measured:
     return []
-  lines = ['Medians over the seeds and the evaluations of the second half of the runs: skill of the '
-           "model on new episodes, norm of its policy gradient, cosine with the simulator's, and "
+  lines = ['Medians over the seeds and the evaluations of the second half of the runs: skill of '
+           "the model on new episodes, norm of its policy gradient, cosine with the simulator's, and "
            'distance from it in units of its norm.', '',
            '| model | system | skill | norm | cosine | distance |', '|---' * 6 + '|']
   groups: dict[tuple[str, str], list[dict]] = {}
