@@ -60,7 +60,7 @@ def tables(rows: list[dict]) -> str:
   Args:
     rows: of `training_runs`.
   """
-  parts = []
+  rows, parts = _distinct(rows), []
   for horizon, found in by_horizon(rows).items():
     parts += [_table(found, horizon), *_table_of_causes(found)]
   return '\n\n'.join(parts)
@@ -72,6 +72,7 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
   Args:
     rows: of `training_runs`; none has to be on a system with a stored optimum.
   """
+  rows = _distinct(rows)
   value, ylabel, reference = measure(rows)
   curves, profiles, num_systems = {}, {}, 0
   by_h: dict[str, list[tuple]] = {}
@@ -105,6 +106,17 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
         'horizon H (steps)', ylabel, title, x_ticks=_horizons(rows),
         reference=reference, lowest=_LOWEST[value])
   return drawn
+
+
+def _distinct(rows):
+  """The rows without a variation or a system's gin file that all of them share."""
+  shared: dict[str, str] = {}
+  if len({row['variation'] for row in rows}) == 1:
+    shared['variation'] = ''
+  prefixes = {row['model'].partition('+models/')[0] for row in rows}
+  has_prefix = len(prefixes) == 1 and all('+models/' in row['model'] for row in rows)
+  return [row | shared | ({'model': row['model'].partition('+models/')[2]} if has_prefix else {})
+          for row in rows]
 
 
 def _comparable(rows, value):
@@ -207,9 +219,9 @@ def _table_of_causes(rows):
   measured = [row for row in rows if any(row.get('gradient_cosine', []))]
   if not measured:
     return []
-  lines = ['Medians over the seeds and the evaluations of the second half of the runs: skill of '
-           "the model on new episodes, norm of its policy gradient, cosine with the simulator's, and "
-           'distance from it in units of its norm.', '',
+  lines = ['Medians over the seeds and the second half of the evaluations: skill of the model on '
+           "new episodes, norm of its policy gradient, cosine with the simulator's, and distance "
+           'from it in units of its norm.', '',
            '| model | system | skill | norm | cosine | distance |', '|---' * 6 + '|']
   groups: dict[tuple[str, str], list[dict]] = {}
   for row in measured:

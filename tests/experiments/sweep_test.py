@@ -365,6 +365,13 @@ def test_a_table_has_a_line_a_model_and_a_column_a_system():
   assert report.tables(rows + [row(horizon=50)]).count('| model |') == 2
 
 
+def test_what_all_runs_share_is_no_part_of_their_names():
+  rows = [row(f'{model}', 'Harvest', variation='X.y=1') | {'model': f'credit+models/{model}'}
+          for model in ('lstm', 'markov')]
+  assert '| lstm | ' in report.tables(rows)
+  assert '| lstm (X.y=2) | ' in report.tables([rows[0] | {'variation': 'X.y=2'}, rows[1]])
+
+
 def test_causes_are_reported_where_they_were_measured():
   causes = {'validation_skill': [None, 0.5], 'policy_gradient_norm': [None, 2.0],
             'gradient_cosine': [None, 0.25], 'gradient_relative_error': [None, None]}
