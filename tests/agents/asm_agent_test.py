@@ -260,9 +260,10 @@ def test_new_episodes_move_the_scales_that_model_and_policy_share():
                              (states - states.mean(0)) / states.std(0), atol=1e-3)
 
 
-def policy_update(**settings):
+def policy_update(entropy_constant=0.0, **settings):
   """An agent in the true dynamics, an episode batch, and the inputs of a policy update."""
-  env, agent, _ = build(make_model=true_dynamics, entropy_constant=0.0, **settings)
+  env, agent, _ = build(
+      make_model=true_dynamics, entropy_constant=entropy_constant, **settings)
   experience = random_experience(env)
   agent.observe(experience)
   learner = agent.policy_learner
@@ -277,6 +278,24 @@ def test_returns_count_in_units_of_their_spread():
   assert abs(np.log(spread)) > 0.1
   assert agent.metrics()['policy_gradient_norm'].numpy() == pytest.approx(
       tf.linalg.global_norm(gradient).numpy() / spread, rel=1e-3)
+
+
+def test_the_entropy_counts_as_its_mean_over_the_steps():
+  agent, experience, inputs = policy_update(entropy_constant=5.0)
+  learner, spread = agent.policy_learner, np.std(np.sum(experience.reward[:, :-1], 1))
+  norms = [tf.linalg.global_norm(learner.policy_gradient(
+      agent.world, *inputs, spread, constant).gradients).numpy() for constant in (0, 5 / H, 5)]
+  assert abs(np.log(norms[1] / norms[0])) > 0.1
+  assert abs(np.log(norms[2] / norms[1])) > 0.1
+  learner.update(*inputs)
+  assert agent.metrics()['policy_gradient_norm'].numpy() == pytest.approx(norms[1], rel=1e-3)
+
+
+def test_imagination_starts_where_the_drawn_episodes_do():
+  agent, experience, (starts, _) = policy_update(batch_size=B + 3)
+  np.testing.assert_array_equal(starts, np.resize(experience.observation[:, 0], starts.shape))
+  moved = experience._replace(observation=experience.observation + tf.range(B * 1.0)[:, None, None])
+  np.testing.assert_array_equal(agent.policy_learner.starts(moved)[B:], moved.observation[:3, 0])
 
 
 @pytest.mark.parametrize('clip_norm', [1e-4, 1e4])
@@ -295,6 +314,16 @@ def time_steps(env, count):
   """The same observation `count` times."""
   observation = tf.tile(env.reset().observation[:1], [count, 1])
   return ts.restart(observation, batch_size=count)
+
+
+def test_the_average_is_evaluated_and_the_newest_explores():
+  _, agent, _ = build()
+  learner = agent.policy_learner
+  for policy, actor, other in ((agent.policy, learner.average_actor, learner.actor),
+                               (agent.collect_policy, learner.actor, learner.average_actor)):
+    owned = {variable.ref() for variable in policy.variables()}
+    assert owned >= {variable.ref() for variable in actor.trainable_variables}
+    assert not owned & {variable.ref() for variable in other.trainable_variables}
 
 
 def test_the_greedy_policy_is_tanh_of_the_mean():

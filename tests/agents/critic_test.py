@@ -208,6 +208,30 @@ def test_the_critic_learns_from_what_really_followed(time_aware):
   assert loss.numpy() == pytest.approx(total.numpy().item() / (32 * K), rel=1e-4)
 
 
+def test_the_smaller_target_counts():
+  critic = Critic(build_setup(TimberHarvest(H)), Normalizer(1, H), (8,))
+  generator = np.random.default_rng(0)
+  observations, actions = (
+      tf.constant(generator.uniform(-3, 3, [64, size]), tf.float32) for size in (2, 1))
+  one, other = critic.estimates(observations, actions)  # of which the targets are copies
+  assert not np.any(one == other)
+  np.testing.assert_allclose(
+      critic.target_value(observations, actions), np.minimum(one, other), rtol=1e-6)
+
+
+def test_the_policy_counts_in_the_critics_units():
+  trainer, windows = collected()
+  learner, world = trainer.agent.policy_learner, trainer.agent.world
+  world.critic.units._moments.update(tf.fill([1000, 1], 5.0))  # far from 1
+  scale = world.critic.units.scale
+  assert scale > 3
+  inputs = learner.starts(windows), learner.draw_noise()
+  imagined = learner.policy_gradient(world, *inputs, scale, world.critic.entropy_constant)
+  learner.update(*inputs)
+  assert learner.metrics.values()['policy_gradient_norm'].numpy() == pytest.approx(
+      tf.linalg.global_norm(imagined.gradients).numpy(), rel=1e-3)
+
+
 def test_the_unit_is_the_size_of_a_reward():
   trainer, _ = collected()
   rows = trainer.replay.gather_all()

@@ -11,7 +11,11 @@ from tf_agents.policies import policy_saver
 from tf_agents.trajectories import trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
-from asm_tf.agents.decision_transformer_agent import log_likelihood, make_decision_transformer_agent
+from asm_tf.agents.decision_transformer_agent import (
+    DecisionTransformerAgent,
+    log_likelihood,
+    make_decision_transformer_agent,
+)
 from asm_tf.agents.execution import Execution
 from asm_tf.environments import scores
 from asm_tf.environments.system_environment import SystemEnvironment
@@ -156,6 +160,30 @@ def test_windows_hold_the_returns_that_were_reached():
     part = slice(begin, begin + 8)
     np.testing.assert_array_equal(states[row], episodes.observation[row, part, :-1])
     np.testing.assert_array_equal(actions[row], episodes.action[row, part])
+
+
+def test_the_policy_is_likely_and_as_random_as_it_is_asked_to_be():
+  """d (loss - lambda entropy) for the policy, d lambda (entropy - beta) for log lambda."""
+  system = CancerTreatment(H)
+  env, model = SystemEnvironment(system), small()
+  setup = AgentSetup(system, env.time_step_spec(), env.action_spec(), 2, 0,
+                     Execution(jit_compile=False))
+  agent = DecisionTransformerAgent(setup, model, returns_to_go(5.0, 2.0))
+  agent._log_temperature.assign(np.log(1000.0))  # the loss of actions drawn at random is large
+  to_go, states, actions, noise = (tf.random.stateless_normal([2, K, *size], [i, 0])
+                                   for i, size in enumerate(([], [N], [M], [M])))
+  batch = to_go, states, 0.1 * actions, tf.tile(tf.range(K)[None], [2, 1]), noise
+  with tf.GradientTape(persistent=True) as tape:
+    loss, entropy, found = agent._losses_and_gradient(*batch)
+  of_loss, of_entropy = (tape.gradient(x, model.trainable_variables) for x in (loss, entropy))
+  for parts in zip(found, of_loss, of_entropy, strict=True):
+    gradient, by_loss, by_entropy = map(tf.convert_to_tensor, parts)
+    np.testing.assert_allclose(gradient, by_loss - 1000 * by_entropy, rtol=1e-3, atol=1)
+    assert np.max(np.abs(1000 * by_entropy)) > 100
+  for entropy, sign in ((-M + 0.5, -1), (-M - 0.5, 1)):  # beta is -m
+    before = agent._log_temperature.numpy()
+    agent._apply_gradients([(loss, tf.constant(entropy), found)])
+    assert np.sign(agent._log_temperature.numpy() - before) == sign
 
 
 @pytest.mark.slow

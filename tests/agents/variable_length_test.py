@@ -272,6 +272,25 @@ def test_the_end_is_learned(episodes):
   assert loss.numpy() == pytest.approx(unspoiled.numpy())
 
 
+def test_reward_and_end_are_learned_where_they_happened(episodes):
+  """The loss of an update, by a loop over the real steps; that H comes next is not learned."""
+  agent = Trainer(corridor(), small_asm, 0, eager()).agent
+  agent.observe(episodes)
+  product, moments = agent.world.reward, agent.world.reward.reward._moments
+  errors, entropies = [], []
+  for i, length in enumerate(episode_steps.lengths(episodes).numpy()):
+    states, t = episodes.observation[i, :length + 1, :-1], tf.range(length + 1)
+    rewards = product.reward(states[:-1], episodes.action[i, :length], t[:-1])
+    errors += list((rewards - episodes.reward[i, :length]) / moments.std[0])
+    for k in range(1, min(length, H - 1) + 1):
+      c = tf.sigmoid(product.continuation(states[k:k + 1], t[k:k + 1]))[0]
+      entropies.append(-np.log(1 - c if k == length else c))
+  learner, = agent.other_learners
+  learner.update(episodes)
+  assert learner.metrics.values()['reward_loss'].numpy() == pytest.approx(
+      np.mean(np.square(errors)) + np.mean(entropies), rel=1e-4)
+
+
 def train(root_dir, system):
   return train_module.train(
       RunOptions(str(root_dir)), system, H, quick_asm,

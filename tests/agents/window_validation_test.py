@@ -1,0 +1,81 @@
+"""Validation of windows in a world that is known: what is imagined there is what is met."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
+
+from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.execution import Execution
+from asm_tf.agents.window_validation import WindowValidation
+from asm_tf.agents.world import World
+from asm_tf.environments.system_environment import SystemEnvironment
+from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.true_dynamics import TrueDynamics
+from asm_tf.systems.rollout import simulate
+from asm_tf.systems.system import System
+
+H, K = 9, 3
+
+
+class Drift(System):
+  """s' = s + t a, r = (1 + t) s - a^2."""
+
+  start = (0.3,)
+  state_bounds = ((-100.0, 100.0),)
+  control_bounds = ((-1.0, 1.0),)
+  duration = 1.0
+
+  def _transition(self, state, action, t):
+    return state + tf.cast(t, state.dtype)[..., None] * action
+
+  def _reward(self, state, action, t):
+    return (1 + tf.cast(t, state.dtype)) * state[..., 0] - action[..., 0]**2
+
+
+class Waves(tf.Module):
+  """a_t = tanh(sin(t)) in every state, without noise."""
+
+  def __call__(self, state, t):
+    mean = tf.sin(tf.cast(t, state.dtype))[..., None] + tf.zeros_like(state)
+    return mean, tf.fill(tf.shape(mean), -30.0)
+
+
+def validated(played, length, reward_error=0.0):
+  """The metrics after an episode of `length` steps, played by a policy, and its rewards [H]."""
+  system = Drift(H)
+  env = SystemEnvironment(system, 1)
+  setup = AgentSetup(system, env.time_step_spec(), env.action_spec(), 2, 0,
+                     Execution(jit_compile=False), window=K)
+  world = World(TrueDynamics(system), lambda *now: system.reward(*now) + reward_error,
+                Normalizer(1, H, enabled=False))
+  actions = tf.tanh(played(tf.zeros([1, H, 1]), tf.range(H))[0])
+  states, rewards = simulate(system, actions)
+  t = tf.range(H + 1)
+  kinds = tf.where(t == 0, 0, tf.where(t < length, 1, 2))
+  pad = [[0, 0], [0, 1]]
+  validation = WindowValidation(world, Waves(), setup)
+  validation.observe(Trajectory(
+      kinds[None], tf.concat([states, tf.cast(t, tf.float32)[None, :, None]], -1),
+      tf.pad(actions, [*pad, [0, 0]]), (), tf.concat([kinds[1:], [0]], 0)[None],
+      tf.pad(rewards, pad), tf.ones([1, H + 1])))
+  found = {name: float(value) for name, value in validation.metrics.values().items()}
+  return found, rewards[0].numpy()
+
+
+@pytest.mark.parametrize(('length', 'windows'), [(H, 3), (H - 1, 2), (H - 2, 2)])
+def test_the_policy_imagines_what_it_met_in_whole_windows(length, windows):
+  found, rewards = validated(Waves(), length)
+  returns = rewards.reshape(-1, K).sum(1)[:windows]
+  assert np.std(returns) > 0.1
+  assert found['window_return'] == pytest.approx(np.mean(returns), rel=1e-5)
+  assert found['imagined_window_return'] == pytest.approx(np.mean(returns), rel=1e-4)
+  assert found['window_return_spread'] == pytest.approx(np.std(returns), rel=1e-4)
+  assert found['model_validation_loss'] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_reward_that_is_overrated_is_imagined_and_not_met():
+  found, rewards = validated(Waves(), H, reward_error=0.5)
+  assert found['window_return'] == pytest.approx(np.sum(rewards) / 3, rel=1e-5)
+  assert found['imagined_window_return'] == pytest.approx(
+      found['window_return'] + 0.5 * K, rel=1e-4)
