@@ -123,7 +123,7 @@ _TABLE = {
         ('the newest policy is evaluated, not the average',
          'policy=SquashedGaussianPolicy(*specs, policy_learner.average_actor)',
          'policy=SquashedGaussianPolicy(*specs, policy_learner.actor)',
-         'agents/asm_agent_test.py::test_the_greedy_policy_is_tanh_of_the_mean'),
+         'agents/asm_agent_test.py::test_the_average_is_evaluated_and_the_newest_explores'),
         ('policy updates where the period divides the steps',
          'steps // self._policy_period > (steps - self._model_period) // self._policy_period',
          'steps % self._policy_period == 0',
@@ -139,7 +139,7 @@ _TABLE = {
     'agents/critic.py': [
         ('the larger target counts', 'tf.minimum(*_estimates(self._targets',
          'tf.maximum(*_estimates(self._targets',
-         'agents/critic_test.py::test_the_critic_learns_from_what_really_followed[False]'),
+         'agents/critic_test.py::test_the_smaller_target_counts'),
         ('the larger estimate ends a window', 'tf.minimum(*self.estimates(*rows))',
          'tf.maximum(*self.estimates(*rows))',
          'agents/critic_test.py::test_the_sum_of_rewards_is_the_lambda_return[0.6]'),
@@ -171,13 +171,13 @@ _TABLE = {
          'agents/decision_transformer_test.py::test_windows_hold_the_returns_that_were_reached'),
         ("sign of the temperature's slope", '(entropy - self._target_entropy)',
          '(self._target_entropy - entropy)', 'agents/decision_transformer_test.py'
-         '::test_the_temperature_pushes_the_entropy_to_its_target'),
+         '::test_the_policy_is_likely_and_as_random_as_it_is_asked_to_be'),
         ('sign of the target entropy', '-float(setup.system.action_size)',
          'float(setup.system.action_size)', 'agents/decision_transformer_test.py'
-         '::test_the_temperature_pushes_the_entropy_to_its_target'),
+         '::test_the_policy_is_likely_and_as_random_as_it_is_asked_to_be'),
         ('entropy is punished', 'loss - tf.exp(self._log_temperature) * entropy',
          'loss + tf.exp(self._log_temperature) * entropy', 'agents/decision_transformer_test.py'
-         '::test_the_temperature_pushes_the_entropy_to_its_target'),
+         '::test_the_policy_is_likely_and_as_random_as_it_is_asked_to_be'),
     ],
     'agents/execution.py': [
         ('gradients that are not finite are applied', 'tf.cond(finite, apply, lambda: False)',
@@ -213,21 +213,21 @@ _TABLE = {
          'scale = 1.0', 'agents/asm_agent_test.py::test_returns_count_in_units_of_their_spread'),
         ('entropy constant not divided by the horizon',
          'entropy_constant / setup.system.horizon if', 'entropy_constant if',
-         'agents/asm_agent_test.py::test_returns_count_in_units_of_their_spread'),
+         'agents/asm_agent_test.py::test_the_entropy_counts_as_its_mean_over_the_steps'),
         ('trust does not scale the learning rate', 'self._learning_rate * scale',
          'self._learning_rate',
          'agents/model_validation_test.py::test_the_policy_waits_while_the_model_is_not_trusted'),
         ('imagination starts where a sequence ends', 'experience.observation[:, 0]',
-         'experience.observation[:, -1]', 'agents/asm_agent_test.py'
-         '::test_the_gradient_through_the_true_dynamics_is_the_simulators_own[0.0]'),
+         'experience.observation[:, -1]',
+         'agents/asm_agent_test.py::test_imagination_starts_where_the_drawn_episodes_do'),
         ("returns not in the critic's units",
          'critic.units.scale, critic.entropy_constant', '1.0, critic.entropy_constant',
-         'agents/critic_test.py::test_the_unit_is_the_size_of_a_reward'),
+         'agents/critic_test.py::test_the_policy_counts_in_the_critics_units'),
     ],
     'agents/reward_learner.py': [
         ('the end is learned a state too early', 'states[:, 1:], t[:, 1:], continues',
-         'states[:, :-1], t[:, :-1], continues',
-         'agents/variable_length_test.py::test_the_end_is_learned'),
+         'states[:, :-1], t[:, :-1], continues', 'agents/variable_length_test.py'
+         '::test_reward_and_end_are_learned_where_they_happened'),
         ('padding counts in the scale of the rewards',
          'episodes.reward[:, :-1], episode_steps.steps_taken(episodes))',
          'episodes.reward[:, :-1])', 'agents/variable_length_test.py'
@@ -258,12 +258,12 @@ _TABLE = {
     ],
     'agents/window_validation.py': [
         ('windows that were cut short count', 'tf.reduce_all(taken, 1)',
-         'tf.reduce_any(taken, 1)',
-         'training/exploitation_test.py::test_windows_have_their_own_remedy'),
+         'tf.reduce_any(taken, 1)', 'agents/window_validation_test.py'
+         '::test_the_policy_imagines_what_it_met_in_whole_windows'),
         ('imagined without the time in the episode',
          'actor = ActorFromStep(self._actor, first_step)',
-         'actor = ActorFromStep(self._actor, 0 * first_step)',
-         'training/exploitation_test.py::test_windows_have_their_own_remedy'),
+         'actor = ActorFromStep(self._actor, 0 * first_step)', 'agents/window_validation_test.py'
+         '::test_the_policy_imagines_what_it_met_in_whole_windows'),
     ],
     'environments/gymnasium_environment.py': [
         ('a time limit is a termination', 'ended if self._system.time_aware else terminated',

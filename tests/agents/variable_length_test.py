@@ -148,6 +148,11 @@ def test_running_moments_are_those_of_the_real_rows(make_agent, episodes):
   states, rewards = real(episodes)
   np.testing.assert_allclose(
       normalizer.normalize(states), (states - states.mean(0)) / states.std(0), atol=1e-4)
+  differences = np.concatenate([
+      np.diff(episodes.observation[i, :length + 1, :-1], axis=0)
+      for i, length in enumerate(episode_steps.lengths(episodes).numpy())])
+  np.testing.assert_allclose(
+      normalizer.denormalize_difference(tf.ones([2])), differences.std(0), rtol=1e-4)
   if make_agent is small_asm:
     moments = agent.world.reward.reward._moments
     np.testing.assert_allclose([moments.mean[0], moments.std[0]],
