@@ -128,6 +128,18 @@ _TABLE = {
          'steps // self._policy_period > (steps - self._model_period) // self._policy_period',
          'steps % self._policy_period == 0',
          'agents/asm_agent_test.py::test_policy_updates_keep_the_replay_ratio[16-3]'),
+        ('new episodes are learned from before they are predicted',
+         '''    if self.model_validation is not None:
+      self.model_validation.observe(episodes)
+    for learner in self._learners:
+      learner.observe(episodes)
+''',
+         '''    for learner in self._learners:
+      learner.observe(episodes)
+    if self.model_validation is not None:
+      self.model_validation.observe(episodes)
+''', 'agents/model_validation_test.py'
+         '::test_a_new_episode_is_predicted_before_anything_learns_from_it'),
     ],
     'agents/averaged_actor.py': [
         ('trust does not weigh the new policy', 'self._rate * trust', 'self._rate',
@@ -193,6 +205,9 @@ _TABLE = {
         ('the weighting of the loss is not handed on', 'weights, self._loss_weighting, training)',
          "weights, 'uniform', training)",
          'agents/asm_agent_test.py::test_the_model_is_fitted_by_the_prediction_loss[inverse_time]'),
+        ('windows are fitted as if they began at step 0',
+         'first_step = tf.cast(observations', 'first_step = 0 * tf.cast(observations',
+         'agents/critic_test.py::test_the_model_is_fitted_at_the_time_in_the_episode'),
     ],
     'agents/model_validation.py': [
         ('trust without the skill', 'trust = trained * tf.minimum(', 'trust = tf.minimum(',
@@ -227,6 +242,9 @@ _TABLE = {
     'agents/reward_learner.py': [
         ('the end is learned a state too early', 'states[:, 1:], t[:, 1:], continues',
          'states[:, :-1], t[:, :-1], continues', 'agents/variable_length_test.py'
+         '::test_reward_and_end_are_learned_where_they_happened'),
+        ('the last step is learned as an end', 'mask_weights(taken & is_open)',
+         'mask_weights(taken)', 'agents/variable_length_test.py'
          '::test_reward_and_end_are_learned_where_they_happened'),
         ('padding counts in the scale of the rewards',
          'episodes.reward[:, :-1], episode_steps.steps_taken(episodes))',
@@ -264,6 +282,12 @@ _TABLE = {
          'actor = ActorFromStep(self._actor, first_step)',
          'actor = ActorFromStep(self._actor, 0 * first_step)', 'agents/window_validation_test.py'
          '::test_the_policy_imagines_what_it_met_in_whole_windows'),
+    ],
+    'agents/world.py': [
+        ('nothing comes after a window', 'self.reward_from(first_step, self.critic)',
+         'self.reward_from(first_step)',
+         'agents/critic_test.py::test_with_the_true_value_the_gradient_is_that_of_the_whole_horizon'
+         '[0.0-2]'),
     ],
     'environments/gymnasium_environment.py': [
         ('a time limit is a termination', 'ended if self._system.time_aware else terminated',
@@ -433,6 +457,11 @@ _TABLE = {
     'models/timed.py': [
         ('a window counts from its own start', 'first_step[:, None] + t', 'first_step[:, None]',
          'agents/critic_test.py::test_a_model_of_windows_knows_the_time_in_the_episode'),
+        ('a window is fitted from its own start',
+         'predict_teacher_forced(states, self._with_times(actions), training)',
+         'predict_teacher_forced(\n        states, self._normalizer.join(\n'
+         '            actions, t=tf.range(actions.shape[1])), training)', 'agents/critic_test.py'
+         '::test_a_one_step_model_of_windows_is_forced_at_the_time_in_the_episode'),
     ],
     'models/transformer_stack.py': [
         ('scores scaled by the width of all heads', '1 / math.sqrt(size // num_heads)',
@@ -457,6 +486,9 @@ _TABLE = {
         ('rewards are added to what is left', "['returns_to_go'][:, -1] - time_step.reward",
          "['returns_to_go'][:, -1] + time_step.reward", 'agents/decision_transformer_test.py'
          '::test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come'),
+        ('no exploration', 'noise = self._generator.normal(tf.shape(mean))',
+         'noise = tf.zeros_like(mean)', 'agents/decision_transformer_test.py'
+         '::test_exploration_draws_from_the_models_gaussian'),
     ],
     'policies/returns_to_go.py': [
         ('the random policy is counted forwards', 'tf.cumsum(rewards, 1, reverse=True)',
@@ -530,6 +562,11 @@ _TABLE = {
          'experiments/figures_test.py'),
         ('only the first half is learned from', 'maxval=self._states.shape[0]',
          'maxval=self._states.shape[0] // 2', 'experiments/figures_test.py'),
+    ],
+    'training/train.py': [
+        ('the exploring policy is evaluated', 'lambda *_: trainer.agent.policy',
+         'lambda *_: trainer.agent.collect_policy',
+         'training/training_test.py::test_the_policy_that_was_evaluated_last_is_saved'),
     ],
     'training/trainer.py': [
         ('an update for every step', 'steps // self._model_period - self._updates',

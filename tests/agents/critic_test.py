@@ -22,12 +22,15 @@ from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.system_environment import SystemEnvironment
 from asm_tf.errors import UserError
 from asm_tf.models.continuation import ContinuationModel, RewardUntilTermination
+from asm_tf.models.loss import mask_weights, prediction_loss
 from asm_tf.models.lstm import LSTM
+from asm_tf.models.markov import Markov
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.reward_model import RewardModel
 from asm_tf.models.timed import TimedModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor, squash, squashed_entropy
+from asm_tf.replay import episode_steps
 from asm_tf.systems.myriad.timber_harvest import TimberHarvest
 from asm_tf.systems.system import System
 from asm_tf.training.trainer import Trainer
@@ -304,6 +307,33 @@ def test_a_model_of_windows_knows_the_time_in_the_episode():
       timed.call_with_residuals(state, actions, residuals), found, rtol=1e-12)
   later = TimedModel(model, normalizer, first_step + 1)
   assert np.max(np.abs(found - later(state, actions))) > 1e-3
+
+
+def test_a_one_step_model_of_windows_is_forced_at_the_time_in_the_episode():
+  generator = np.random.default_rng(0)
+  normalizer = Normalizer(2, H, dtype=tf.float64)
+  model = Markov(normalizer.without_time(K), 2, 1 + normalizer.time_size, (9,), dtype='float64')
+  randomise(model, generator)
+  first_step = tf.constant([0, 4, 6])
+  states, actions = (
+      tf.constant(generator.normal(size=size)) for size in ((3, K + 1, 2), (3, K, 1)))
+  found = TimedModel(model, normalizer, first_step).predict_teacher_forced(states, actions)
+  for k in range(K):
+    alone = TimedModel(model, normalizer, first_step + k)(states[:, k], actions[:, k:k + 1])
+    np.testing.assert_allclose(found[:, k], alone[:, 0], rtol=1e-12)
+
+
+def test_the_model_is_fitted_at_the_time_in_the_episode():
+  trainer, windows = collected(time_aware=True)
+  world, first_step = trainer.agent.world, tf.cast(windows.observation[:, 0, -1], tf.int32)
+  randomise(world.model, np.random.default_rng(0))
+  losses = [prediction_loss(
+      TimedModel(world.model, world.normalizer, first), world.normalizer,
+      windows.observation[..., :-1], windows.action[:, :-1],
+      mask_weights(episode_steps.steps_taken(windows))).numpy()
+            for first in (first_step, 0 * first_step)]
+  assert losses[0] != pytest.approx(losses[1], rel=1e-4)
+  assert trainer.agent.loss(windows).loss.numpy() == pytest.approx(losses[0], rel=1e-6)
 
 
 def test_an_agent_without_a_last_step_needs_a_critic():

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+import scipy.stats
 import tensorflow as tf
 import tensorflow_probability as tfp
 from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
@@ -120,6 +121,20 @@ def test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come():
       mean, _ = model((to_go - left)[:, window] / 2, states[:, window], actions[:, window],
                       tf.range(window.start, window.stop)[None])
       np.testing.assert_allclose(actions[:, t], tf.tanh(mean[:, -1]), rtol=1e-4, atol=1e-5)
+
+
+def test_exploration_draws_from_the_models_gaussian():
+  model, copies = small(), 2000
+  env = SystemEnvironment(CancerTreatment(H), copies)
+  policy = ReturnConditionedPolicy(
+      env.time_step_spec(), env.action_spec(), model, returns_to_go(5.0, 2.0),
+      tf.random.Generator.from_seed(0, alg='philox'))
+  first = env.reset()
+  actions = policy.action(first, policy.get_initial_state(copies)).action.numpy()
+  mean, log_std = model(tf.constant([[(5.0 - H) / 2]]), first.observation[:1, None, :-1],
+                        tf.zeros([1, 1, M]), tf.zeros([1, 1], tf.int32))
+  draws = (np.arctanh(actions) - mean[0, 0]) / np.exp(log_std[0, 0])
+  assert scipy.stats.kstest(draws[:, 0], 'norm').pvalue > 1e-3
 
 
 def trainer(system=None, **arguments):

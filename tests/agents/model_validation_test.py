@@ -137,6 +137,18 @@ def test_without_skill_the_policy_waits_unless_it_is_only_measured():
   assert observe(far, scale_updates=False)[0].update_scale() == 1
 
 
+def test_a_new_episode_is_predicted_before_anything_learns_from_it():
+  system = InvasivePlant(H)
+  env = SystemEnvironment(system, 1)
+  setup = AgentSetup(system, env.time_step_spec(), env.action_spec(), 2, 0, Execution())
+  agent = make_asm_agent(setup, functools.partial(LSTM, embedding_size=8, hidden_sizes=(8,)))
+  order, validation, learner = [], agent.model_validation, agent.model_learner
+  validation.observe = lambda episodes: order.append(validation)
+  learner.observe = lambda episodes: order.append(learner)
+  agent.observe(episodes_of(system, np.random.default_rng(0)))
+  assert order == [validation, learner]
+
+
 def test_the_policy_waits_while_the_model_is_not_trusted():
   system = InvasivePlant(H)
   env = SystemEnvironment(system, 1)

@@ -18,10 +18,12 @@ from asm_tf.agents.sac_agent import SoftActorCritic, make_sac_agent
 from asm_tf.agents.sac_networks import SacNetworks
 from asm_tf.errors import UserError
 from asm_tf.models.lstm import LSTM
+from asm_tf.policies.saved_policy import SavedPolicy
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import train as train_module
 from asm_tf.training.checkpointer import Checkpointer
+from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.recorder import Recorder
 from asm_tf.training.run_folder import RunFolder
 from asm_tf.training.stop_signal import Stopped
@@ -96,6 +98,13 @@ def test_a_run_leaves_its_folder(whole_run):
   assert json.loads((root_dir / 'summary.json').read_text()) == summary
   assert summary['return'] == written[-1]['return']
   assert summary['normalised_score'] is None  # the stored optimum has no noise
+
+
+def test_the_policy_that_was_evaluated_last_is_saved(whole_run):
+  root_dir, _ = whole_run
+  evaluator = Evaluator(CancerTreatment(6, process_noise=0.01),
+                        lambda *specs: SavedPolicy(*specs, str(root_dir / 'policy')))
+  assert evaluator.evaluate().mean_return == pytest.approx(rows(root_dir)[-1]['return'], rel=1e-5)
 
 
 def kill_at_iteration(monkeypatch, number):
