@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from tests.support.paths import REPOSITORY
 
-_COPIED = ('asm_tf', 'gin', 'launch', 'tests')
+_COPIED = ('asm_tf', 'benchmarks', 'gin', 'launch', 'tests')
 
 
 class Mutation(NamedTuple):
@@ -113,7 +113,7 @@ def _pytest(tree, tests, **streams):
   return subprocess.run(
       [sys.executable, '-m', 'pytest', '-x', '-q', '-n', '0', '-p', 'no:cacheprovider',
        *(f'tests/{test}' for test in tests)],
-      cwd=tree, env=os.environ | {'PYTHONDONTWRITEBYTECODE': '1', 'COLUMNS': '300'}, text=True,
+      cwd=tree, env=os.environ | {'PYTHONDONTWRITEBYTECODE': '1', 'COLUMNS': '200'}, text=True,
       check=False, **streams)
 
 

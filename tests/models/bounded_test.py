@@ -8,7 +8,7 @@ from asm_tf.agents.world import World
 from asm_tf.errors import UserError
 from asm_tf.models.bounded import BoundedModel
 from asm_tf.models.normalizer import Normalizer
-from tests.support.small_models import MODELS, Linear, M, N, every_model, inputs
+from tests.support.small_models import MODELS, Linear, M, N, every_model, inputs, randomise
 
 F64 = tf.float64
 
@@ -75,13 +75,16 @@ def test_both_passes_of_a_bounded_model_agree_out_of_range(make):
   tf.keras.utils.set_random_seed(0)
   generator = np.random.default_rng(0)
   normalizer = normalizer_of(generator.normal(0, 1e-3, (10, N)))
-  bounded = BoundedModel(make(normalizer, N, M, 3, 1), normalizer)
+  model = make(normalizer, N, M, 3, 1)
+  randomise(model, generator, 2.0)
+  bounded = BoundedModel(model, normalizer)
   initial_state, actions, _ = inputs(generator)
 
   def act(state, t):
     return actions[:, t] + 0 * state
 
   states, residuals = bounded.unroll_with_residuals(initial_state, actions.shape[1], act)
+  assert np.max(np.abs(states - model(initial_state, actions))) > 1e-5
   np.testing.assert_allclose(bounded(initial_state, actions), states, rtol=1e-6, atol=1e-9)
   np.testing.assert_allclose(
       bounded.call_with_residuals(initial_state, actions, residuals), states, rtol=1e-6, atol=1e-9)
