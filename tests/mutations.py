@@ -166,6 +166,8 @@ _TABLE = {
         ('entropy constant moves away from its target', 'entropy - self._target_entropy',
          'self._target_entropy - entropy',
          'agents/critic_test.py::test_the_entropy_constant_moves_towards_its_target'),
+        ('another target entropy', '-setup.action_spec.shape[0] / 2', '-setup.action_spec.shape[0]',
+         'agents/critic_test.py::test_the_entropy_constant_moves_towards_its_target'),
     ],
     'agents/critic_learner.py': [
         ('termination forgotten', 'discount * discounts * value', 'discount * value',
@@ -377,6 +379,8 @@ _TABLE = {
         ('teacher forcing shows the future', 'self._pair(states[:, :-1], actions)',
          'self._pair(states[:, 1:], actions)', 'models/world_models_test.py'
          '::test_teacher_forcing_shows_each_true_state_to_the_later_predictions[2-HistoryLSTM]'),
+        ('what is fed back is not bounded', 'self._normalizer.bound(state), carry', 'state, carry',
+         'models/bounded_test.py::test_what_is_fed_back_is_bounded[HistoryLSTM]'),
     ],
     'models/linear_recurrence.py': [
         ('gradient without the conjugate', 'states(rate_re, -rate_im, dx_re',
@@ -408,11 +412,13 @@ _TABLE = {
         ('the step into the padding counts', 'visited[..., 1:] & visited[..., :-1]',
          'visited[..., :-1]', 'agents/variable_length_test.py'
          '::test_running_moments_are_those_of_the_real_rows[make_agent0]'),
+        ('waves of time that are no octaves', 'math.pi * 2**k', 'math.pi * (k + 1)',
+         'models/running_moments_test.py::test_time_is_a_ramp_and_waves_an_octave_apart'),
     ],
     'models/observed_range.py': [
         ('the margin is one unit wide', 'tf.tanh((values - inside) / width)',
          'tf.tanh(values - inside)',
-         'models/bounded_test.py::test_has_a_continuous_gradient_at_the_edge'),
+         'models/bounded_test.py::test_is_the_identity_in_the_range_and_saturates_beyond_it'),
         ('the range is that of the newest episode', 'tf.maximum(self._high, high), high)',
          'high, high)', 'models/bounded_test.py'
          '::test_the_range_grows_and_leaves_out_what_was_not_visited_or_not_finite'),
@@ -440,6 +446,10 @@ _TABLE = {
         ('padding counts', 'tf.reduce_mean(squares if weights is None else weights * squares)',
          'tf.reduce_mean(squares)', 'agents/variable_length_test.py'
          '::test_an_update_does_not_see_what_pads_an_episode[1]'),
+        ('imagined rewards are not bounded',
+         'self._range.bound(reward[..., None], self._normalizer.margin)[..., 0]', 'reward',
+         'models/world_models_test.py'
+         '::test_a_predicted_reward_stays_near_those_that_were_observed'),
     ],
     'models/running_moments.py': [
         ('merge without the shift of the mean',
@@ -455,7 +465,7 @@ _TABLE = {
          '::test_state_space_starts_with_memories_from_a_step_to_some_horizons'),
     ],
     'models/timed.py': [
-        ('a window counts from its own start', 'first_step[:, None] + t', 'first_step[:, None]',
+        ('time stands still in a window', 'first_step[:, None] + t', 'first_step[:, None]',
          'agents/critic_test.py::test_a_model_of_windows_knows_the_time_in_the_episode'),
         ('a window is fitted from its own start',
          'predict_teacher_forced(states, self._with_times(actions), training)',
@@ -499,6 +509,9 @@ _TABLE = {
         ('sign of the log-Jacobian', 'gaussian + log_jacobian', 'gaussian - log_jacobian',
          'gradients/policy_gradient_test.py'
          '::test_entropy_and_its_gradient_equal_tensorflow_probabilitys'),
+        ('another deviation at the start', 'math.atanh(position)', 'position',
+         'policies/squashed_gaussian_test.py'
+         '::test_it_begins_near_0_with_the_deviation_that_is_asked_for'),
     ],
     'policies/tf_policies.py': [
         ('the warm-up keeps away from the bounds', 'tf.math.erf(noise / math.sqrt(2))',

@@ -257,7 +257,7 @@ def test_targets_follow_slowly():
 
 
 @pytest.mark.parametrize(('learned', 'entropy', 'direction'), [
-    (True, 3.0, -1), (True, -3.0, 1), (False, 3.0, 0)])
+    (True, -0.4, -1), (True, -0.6, 1), (False, 3.0, 0)])  # the target is -1/2
 def test_the_entropy_constant_moves_towards_its_target(learned, entropy, direction):
   critic = Critic(build_setup(TimberHarvest(H)), Normalizer(1, H), (4,),
                   entropy_constant=EntropyConstant(0.2, learned, 1e-2))

@@ -45,6 +45,7 @@ def test_the_range_grows_and_leaves_out_what_was_not_visited_or_not_finite():
   normalizer = normalizer_of(np.array([[0.0], [1.0]]))
   normalizer.update(tf.constant([[[-2.0], [np.nan], [3.0], [50.0]]], F64),
                     tf.constant([[True, True, True, False]]))
+  normalizer.update(tf.constant([[[0.5], [0.6]]], F64))  # within it
   np.testing.assert_allclose(
       normalizer.bound(tf.constant([[-1e9], [1e9]], F64)), [[-4.5], [5.5]])
 
@@ -105,6 +106,19 @@ def test_an_exploding_one_step_model_stays_finite_and_so_does_its_gradient():
   assert np.all(np.isfinite(tape.gradient(predicted, actions)))
   assert not np.max(np.abs(markov.predict_teacher_forced(
       tf.random.normal([4, 11, 3], dtype=F64, seed=0), actions[:, :10]))) < 20  # training is free
+
+
+@pytest.mark.parametrize('name', ['Markov', 'HistoryLSTM'])
+def test_what_is_fed_back_is_bounded(name):
+  generator = np.random.default_rng(0)
+  normalizer = normalizer_of(generator.normal(0, 1e-3, (10, N)))
+  model = MODELS[name](normalizer, N, M, 3, 1)
+  randomise(model, generator, 2.0)
+  initial_state, actions, _ = inputs(generator)
+  state, carry = model.step(model.start(initial_state, 1), actions[:, 0], 0)
+  fed_back = tf.nest.flatten(carry)[0]
+  assert np.max(np.abs(fed_back - state)) > 1e-5
+  np.testing.assert_allclose(fed_back, normalizer.bound(state), rtol=1e-9)
 
 
 def test_only_learned_models_are_bounded():

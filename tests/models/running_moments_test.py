@@ -92,6 +92,15 @@ def test_normalizer_gives_time_features_of_order_one():
   assert len(np.unique(time[0], axis=0)) == steps
 
 
+def test_time_is_a_ramp_and_waves_an_octave_apart():
+  normalizer = normalizer_of(stream((4,))[0])
+  share = np.arange(21)[:, None] / normalizer.horizon
+  waves = np.pi * share * [1, 2, 4, 8, 16]
+  np.testing.assert_allclose(
+      normalizer.time(tf.range(21)),
+      np.concatenate([2 * share - 1, np.sin(waves), np.cos(waves)], 1), atol=1e-9)
+
+
 def test_a_disabled_normalizer_passes_everything_through():
   states = stream((9,))[0]
   normalizer = normalizer_of(states, enabled=False)

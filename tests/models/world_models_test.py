@@ -321,6 +321,15 @@ def test_the_loss_of_a_reward_model_is_in_units_of_the_spread(scale):
                              np.mean(((predicted - rewards) / unit) ** 2), rtol=1e-5)
 
 
+def test_a_predicted_reward_stays_near_those_that_were_observed():
+  normalizer = Normalizer(N, HORIZON, margin=0.5, dtype=tf.float64)
+  model, (states, actions) = RewardModel(normalizer, N, M, (4,), dtype='float64'), trajectories()
+  model.observe(tf.constant([-1.0, 0.5, 2.0], tf.float64))
+  for bias, bound in ((1e6, 3.5), (-1e6, -2.5)):
+    model.trainable_variables[-1].assign([bias])
+    np.testing.assert_allclose(model(states[:, 0], actions[:, 0], 0), np.full(B, bound), rtol=1e-6)
+
+
 def test_a_reward_model_is_differentiable_in_states_and_actions():
   model, t, step = build(RewardModel, hidden_sizes=(4,)), tf.range(T), 1e-6
   states, actions = trajectories()
