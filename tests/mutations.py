@@ -317,7 +317,7 @@ _TABLE = {
         ('rewards of the next step', 'self.system.reward(self._state, action, self._t)',
          'self.system.reward(self._state, action, self._t + 1)',
          'environments/system_environment_test.py'
-         '::test_an_episode_equals_simulate[dtype0-TimberHarvest]'),
+         '::test_an_episode_equals_simulate[dtype0-ToyCreditAssignment]'),
         ('generator not in the checkpoint', ",\n            'generator': self._generator}", '}',
          'environments/system_environment_test.py'
          '::test_a_checkpoint_in_mid_episode_goes_on_the_same'),
@@ -482,8 +482,8 @@ _TABLE = {
     ],
     'models/true_dynamics.py': [
         ('the time in the episode forgotten', 'self._first_step + t', 't',
-         'agents/critic_test.py::test_with_the_true_value_the_gradient_is_that_of_the_whole_horizon'
-         '[0.0-5]'),
+         'agents/window_validation_test.py'
+         '::test_the_policy_imagines_what_it_met_in_whole_windows'),
     ],
     'policies/colored_noise.py': [
         ('the power falls twice as fast', '**(-exponent / 2)', '**(-exponent)',
@@ -553,7 +553,7 @@ _TABLE = {
     ],
     'systems/myriad/myriad_system.py': [
         ('a terminal cost forgotten', 'reward - terminal, reward)', 'reward, reward)',
-         'systems/systems_golden_test.py::test_myriad'),
+         'systems/systems_golden_test.py::test_myriad[Bacteria-dtype0-1e-09]'),
     ],
     'training/checkpointer.py': [
         ('the environment is not restored', 'environment=environment,',

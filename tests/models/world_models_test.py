@@ -112,9 +112,10 @@ def test_a_long_sequence_is_predicted_chunk_by_chunk(make, module, monkeypatch):
 
 
 def test_an_lstms_memories_fill_the_octaves_up_to_the_horizon():
-  _, forget, *_ = np.split(LSTMLayer(1, 3, longest_memory=200, dtype='float64').bias, 4)
-  forgotten = 1 - 1 / (1 + np.exp(-forget))  # of a step
-  np.testing.assert_allclose(1 / forgotten, [2, 20, 200])
+  enter, forget, *_ = np.split(LSTMLayer(1, 3, longest_memory=200, dtype='float64').bias, 4)
+  entered, kept = (1 / (1 + np.exp(-bias)) for bias in (enter, forget))  # of a step
+  np.testing.assert_allclose(1 / (1 - kept), [2, 20, 200])
+  np.testing.assert_allclose(entered, 1 - kept)  # what stays for long fills slowly
 
 
 def test_markov_forced_to_the_truth_is_a_step_from_every_true_state():
