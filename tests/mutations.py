@@ -3,7 +3,7 @@
     python -m tests.mutations [--list] [PART]
 
 breaks those lines of the table whose file or description contains PART, by default all of them
-(half an hour); `--list` only says which. Each change is made in a temporary copy of the tree, where
+(forty minutes); `--list` only says which. Each change is made in a temporary copy of the tree, where
 the test nearest to it must fail. Before, all of these tests must pass there: one that fails anyway
 catches nothing. Every change here would spoil results without an error. To add one, copy an entry;
 where it is not caught, write the test.
@@ -544,8 +544,8 @@ _TABLE = {
         ('windows run on into the next episode', 'tf.argmax(ends, 1, tf.int32)', 'self._window',
          'replay/window_replay_test.py::test_a_window_is_what_happened[False-3]'),
         ('steps counted with their own row', 'tf.cumsum(is_step, exclusive=True)',
-         'tf.cumsum(is_step)',
-         'replay/window_replay_test.py::test_a_window_is_what_happened[False-3]'),
+         'tf.cumsum(is_step)', 'replay/window_replay_test.py'
+         '::test_every_step_that_is_kept_begins_a_window_as_often[100]'),
     ],
     'systems/myriad/cancer_treatment.py': [
         ('a constant of the dynamics', 'dose_effect = 0.45', 'dose_effect = 0.4',
@@ -561,8 +561,8 @@ _TABLE = {
          '::test_a_restored_run_goes_on_to_the_same_bits[make_agent0]'),
     ],
     'training/evaluator.py': [
-        ('every evaluation draws anew', 'self._env.reseed()', 'pass', 'agents/variable_length_test'
-         '.py::test_evaluation_runs_whole_episodes_of_any_length'),
+        ('every evaluation draws anew', 'self._env.reseed()', 'pass', 'training/evaluator_test.py'
+         '::test_an_evaluation_draws_what_its_seed_says_and_nothing_else'),
         ('the seed is ignored', 'seed=(seed, 6)', 'seed=(0, 6)', 'training/evaluator_test.py'
          '::test_an_evaluation_draws_what_its_seed_says_and_nothing_else'),
     ],

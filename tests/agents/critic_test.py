@@ -223,7 +223,7 @@ def test_the_smaller_target_counts():
 
 
 def test_the_policy_counts_in_the_critics_units():
-  trainer, windows = collected()
+  trainer, windows = collected(entropy_constant=EntropyConstant(0.01))
   learner, world = trainer.agent.policy_learner, trainer.agent.world
   world.critic.units._moments.update(tf.fill([1000, 1], 5.0))  # far from 1
   scale = world.critic.units.scale

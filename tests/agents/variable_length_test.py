@@ -63,10 +63,11 @@ def corridor(horizon=H, environment=CORRIDOR, **kwargs):
   return GymnasiumSystem(horizon, environment, kwargs=kwargs, copies=32)
 
 
-def collect(copies, count=1):
+def collect(copies, count=1, action=None):
   """The rows that a driver emitted, and the batches that the accumulator handed on."""
   env = GymnasiumEnvironment(corridor(), copies, seed=5)
-  policy = uniform_policy(env, H)
+  policy = uniform_policy(env, H) if action is None else Constant(
+      env.time_step_spec(), env.action_spec(), action)
   rows, batches = [], []
   accumulator = PaddedEpisodeAccumulator(policy.trajectory_spec, copies, H + 1, [batches.append])
   observers = [lambda row: rows.append(tf.nest.map_structure(tf.identity, row)), accumulator]
@@ -279,6 +280,9 @@ def test_the_end_is_learned(episodes):
 
 def test_reward_and_end_are_learned_where_they_happened(episodes):
   """The loss of an update, by a loop over the real steps; that H comes next is not learned."""
+  staying = collect(8, action=-0.5)[1][0]  # to H
+  episodes = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), episodes, staying)
+  assert H in episode_steps.lengths(episodes)
   agent = Trainer(corridor(), small_asm, 0, eager()).agent
   agent.observe(episodes)
   product, moments = agent.world.reward, agent.world.reward.reward._moments
@@ -289,7 +293,7 @@ def test_reward_and_end_are_learned_where_they_happened(episodes):
     errors += list((rewards - episodes.reward[i, :length]) / moments.std[0])
     for k in range(1, min(length, H - 1) + 1):
       c = tf.sigmoid(product.continuation(states[k:k + 1], t[k:k + 1]))[0]
-      entropies.append(-np.log(1 - c if k == length else c))
+      entropies.append(-np.log(1 - c if k == length else c))  # those of H steps go on until H - 1
   learner, = agent.other_learners
   learner.update(episodes)
   assert learner.metrics.values()['reward_loss'].numpy() == pytest.approx(
