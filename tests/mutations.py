@@ -3,10 +3,10 @@
     python -m tests.mutations [--list] [PART]
 
 breaks those lines of the table whose file or description contains PART, by default all of them
-(forty minutes); `--list` only says which. Each change is made in a temporary copy of the tree, where
-the test nearest to it must fail. Before, all of these tests must pass there: one that fails anyway
-catches nothing. Every change here would spoil results without an error. To add one, copy an entry;
-where it is not caught, write the test.
+(forty minutes); `--list` only says which. Each change is made in a temporary copy of the tree,
+where the test nearest to it must fail. Before, all of these tests must pass there: one that fails
+anyway catches nothing. Every change here would spoil results without an error. To add one, copy an
+entry; where it is not caught, write the test.
 """
 
 import argparse
