@@ -26,6 +26,7 @@ class Critic(tf.Module):
     units: the `RewardUnits` that the estimates count in.
     discount: gamma.
     imagined_steps: k, the imagined steps after which the estimate stands for all that follow.
+    trust: q, 0 to 1, how far the model may be believed; `WindowValidation` measures it.
   """
 
   def __init__(self, setup: AgentSetup, normalizer: Normalizer,
@@ -42,8 +43,9 @@ class Critic(tf.Module):
       target_update_tau: share of the networks that the targets take on at each update.
       imagined_steps: k.
       entropy_constant: alpha, in `units`; by default `EntropyConstant()`.
-      trace_decay: lambda, 0 to 1: how far the value of an imagined state is believed to follow
-        from the steps imagined after it, and not from the estimates there.
+      trace_decay: lambda / q, 0 to 1: how far the value of an imagined state is believed to
+        follow from the steps imagined after it, and not from the estimates there, where the
+        model is trusted. 0 is soft actor-critic.
 
     Raises:
       UserError: for a number out of range.
@@ -57,6 +59,7 @@ class Critic(tf.Module):
     if not 0 <= trace_decay <= 1:
       raise UserError(f'Critic.trace_decay is {trace_decay}: give a number from 0 to 1.')
     self._trace_decay = trace_decay
+    self.trust = tf.Variable(1.0, trainable=False, name='trust')
     self.discount = discount
     self.imagined_steps = imagined_steps
     self.units = RewardUnits(setup, normalizer.enabled, centered=False)
@@ -121,15 +124,12 @@ class Critic(tf.Module):
       reward: function (states [B, T, n], actions [B, T, m], t) -> [B, T].
     """
     def rewards(states, actions, t):
-      steps, decay = states.shape[1], self._trace_decay
+      steps, decay = states.shape[1], self._trace_decay * self.trust
       t = tf.broadcast_to(t, states.shape[:2])  # [B, k+1]
       can_terminate = isinstance(reward, RewardUntilTermination)
       each = decay * (reward.reward if can_terminate else reward)(states, actions, t)[:, :-1]
-      if decay < 1:
-        values = self._values(states, actions, t)
-        each = tf.concat([each + (1 - decay) * values[:, :-1], values[:, -1:]], 1)
-      else:  # the last one alone
-        each = tf.concat([each, self._values(states[:, -1:], actions[:, -1:], t[:, -1:])], 1)
+      values = self._values(states, actions, t)
+      each = tf.concat([each + (1 - decay) * values[:, :-1], values[:, -1:]], 1)
       if can_terminate:
         each *= reward.reached(states, t)
       if self._last_step is not None:

@@ -12,9 +12,22 @@ from asm_tf.models.timed import ActorFromStep
 from asm_tf.policies.squashed_gaussian import squash
 from asm_tf.replay import episode_steps
 
+_SHARPNESS = 6  # as that of ModelValidation
+_MEMORY = 1000  # steps
+
 
 class WindowValidation(tf.Module):
   """Cuts a new episode into windows, predicts them, and imagines in their place.
+
+  With e the squared error of the predicted states and c that of predicting that nothing changes,
+  both summed over the last thousand steps or so, the skill of the model is max(1 - e / c, 0)
+  (Murphy, 1988), and the trust that follows from it
+
+      q = skill^6.
+
+  It multiplies lambda, the share of the imagined steps in the policy's objective
+  (`Critic.ending`): a model that cannot predict contacts leaves the policy to the critic, as in
+  soft actor-critic.
 
   Where the policy exploits what the world gets wrong, it imagines more than it then meets.
 
@@ -22,7 +35,8 @@ class WindowValidation(tf.Module):
     metrics: `UpdateMetrics` of the last new episode: `model_validation_loss`, the squared error of
       the predicted states in units of their spread; `window_return`, the mean sum of the rewards
       of a window; `imagined_window_return`, what the policy imagines from the same states on;
-      `window_return_spread`, the standard deviation of the first.
+      `window_return_spread`, the standard deviation of the first; `validation_skill` and
+      `model_trust` of the last thousand steps.
   """
 
   def __init__(self, world: World, actor: Actor, setup: AgentSetup):
@@ -40,8 +54,11 @@ class WindowValidation(tf.Module):
         begins[:, None] + tf.range(setup.steps + 1), setup.system.horizon)  # [windows, k+1]
     self._noise_shape = [self._rows.shape[0], setup.steps, setup.action_spec.shape[0]]
     self._generator = setup.generator(8)
-    self.metrics = UpdateMetrics('model_validation_loss', 'window_return',
-                                 'imagined_window_return', 'window_return_spread')
+    self._error, self._reference = (
+        tf.Variable(0.0, trainable=False, name=name) for name in ('error', 'reference'))
+    self.metrics = UpdateMetrics(
+        'model_validation_loss', 'window_return', 'imagined_window_return',
+        'window_return_spread', 'validation_skill', 'model_trust')
     self._validate = setup.execution.update_program(self._validate_world)
 
   def observe(self, episodes: Trajectory) -> None:
@@ -61,8 +78,12 @@ class WindowValidation(tf.Module):
         observations[..., :-1], actions[:, :-1], rewards[:, :-1], taken[:, :-1])
     start, first_step = states[:, 0], tf.cast(observations[:, 0, -1], tf.int32)
     model = self._world.imagination_from(first_step)
-    error = tf.reduce_mean(
-        self._world.normalizer.scale(model(start, actions) - states[:, 1:])**2, -1)
+    error, change = (
+        tf.reduce_mean(self._world.normalizer.scale(predicted - states[:, 1:])**2, -1)
+        for predicted in (model(start, actions), start[:, None]))
+    skill = self._skill(tf.where(taken, error, 0.0), tf.where(taken, change, 0.0), taken)
+    trust = skill**_SHARPNESS
+    self._world.critic.trust.assign(trust)
     real = tf.reduce_sum(tf.where(taken, rewards, 0.0), 1)
     imagined = self._imagined_returns(model, start, first_step, noise)
     # Only windows that were played to their end have a return to compare with.
@@ -71,7 +92,15 @@ class WindowValidation(tf.Module):
     self.metrics.record(
         model_validation_loss=tf.reduce_mean(mask_weights(taken) * error), window_return=mean,
         imagined_window_return=tf.reduce_mean(weights * imagined),
-        window_return_spread=tf.sqrt(tf.reduce_mean(weights * (real - mean)**2)))
+        window_return_spread=tf.sqrt(tf.reduce_mean(weights * (real - mean)**2)),
+        validation_skill=skill, model_trust=trust)
+
+  def _skill(self, error, change, taken):
+    """Of the last thousand steps or so, from the squared errors [windows, k] of a new episode."""
+    kept = tf.exp(-tf.reduce_sum(tf.cast(taken, error.dtype)) / _MEMORY)
+    for total, new in ((self._error, error), (self._reference, change)):
+      total.assign(kept * total + tf.reduce_sum(new))
+    return tf.maximum(1 - tf.math.divide_no_nan(self._error, self._reference), 0.0)
 
   def _imagined_returns(self, model, start, first_step, noise):
     actor = ActorFromStep(self._actor, first_step)

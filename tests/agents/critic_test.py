@@ -128,12 +128,14 @@ def test_with_the_true_value_the_gradient_is_that_of_the_whole_horizon(first, cl
   np.testing.assert_allclose(found.gradients[0][window], expected, rtol=2e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize('decay', [1.0, 0.6, 0.0])
-def test_the_sum_of_rewards_is_the_lambda_return(decay):
+@pytest.mark.parametrize(('trace_decay', 'trust'), [(1.0, 1.0), (0.6, 1.0), (1.0, 0.6), (1.0, 0.0)])
+def test_the_sum_of_rewards_is_the_lambda_return(trace_decay, trust):
   setup = build_setup(TimberHarvest(H), window=K)
   normalizer = Normalizer(1, H)
   critic = Critic(setup, normalizer, hidden_sizes=(8,), discount=0.9, imagined_steps=K,
-                  trace_decay=decay)
+                  trace_decay=trace_decay)
+  critic.trust.assign(trust)
+  decay = trace_decay * trust
   critic.units._moments.update(tf.constant([[1.0], [5.0]]))  # a spread of 2
   generator = np.random.default_rng(0)
   states, actions = (tf.constant(generator.uniform(-3, 3, [B, K + 1, 1]), tf.float32)

@@ -1,10 +1,14 @@
 """Validation of windows in a world that is known: what is imagined there is what is met."""
 
+import math
+import types
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 
+from asm_tf.agents import window_validation
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.window_validation import WindowValidation
@@ -41,25 +45,28 @@ class Waves(tf.Module):
     return mean, tf.fill(tf.shape(mean), -30.0)
 
 
-def validated(played, length, reward_error=0.0):
+def validated(played, length, reward_error=0.0, dynamics=None, episodes=1):
   """The metrics after an episode of `length` steps, played by a policy, and its rewards [H]."""
   system = Drift(H)
   env = SystemEnvironment(system, 1)
   setup = AgentSetup(system, env.time_step_spec(), env.action_spec(), 2, 0,
                      Execution(jit_compile=False), window=K)
-  world = World(TrueDynamics(system), lambda *now: system.reward(*now) + reward_error,
-                Normalizer(1, H, enabled=False))
+  critic = types.SimpleNamespace(trust=tf.Variable(1.0), ending=None)
+  world = World(TrueDynamics(dynamics or system), lambda *now: system.reward(*now) + reward_error,
+                Normalizer(1, H, enabled=False), critic)
   actions = tf.tanh(played(tf.zeros([1, H, 1]), tf.range(H))[0])
   states, rewards = simulate(system, actions)
   t = tf.range(H + 1)
   kinds = tf.where(t == 0, 0, tf.where(t < length, 1, 2))
   pad = [[0, 0], [0, 1]]
   validation = WindowValidation(world, Waves(), setup)
-  validation.observe(Trajectory(
-      kinds[None], tf.concat([states, tf.cast(t, tf.float32)[None, :, None]], -1),
-      tf.pad(actions, [*pad, [0, 0]]), (), tf.concat([kinds[1:], [0]], 0)[None],
-      tf.pad(rewards, pad), tf.ones([1, H + 1])))
+  for _ in range(episodes):
+    validation.observe(Trajectory(
+        kinds[None], tf.concat([states, tf.cast(t, tf.float32)[None, :, None]], -1),
+        tf.pad(actions, [*pad, [0, 0]]), (), tf.concat([kinds[1:], [0]], 0)[None],
+        tf.pad(rewards, pad), tf.ones([1, H + 1])))
   found = {name: float(value) for name, value in validation.metrics.values().items()}
+  assert found['model_trust'] == pytest.approx(float(critic.trust))
   return found, rewards[0].numpy()
 
 
@@ -79,3 +86,30 @@ def test_a_reward_that_is_overrated_is_imagined_and_not_met():
   assert found['window_return'] == pytest.approx(np.sum(rewards) / 3, rel=1e-5)
   assert found['imagined_window_return'] == pytest.approx(
       found['window_return'] + 0.5 * K, rel=1e-4)
+
+
+class Slow(Drift):
+  """A model that sees three quarters of every step."""
+
+  def _transition(self, state, action, t):
+    return state + 0.75 * tf.cast(t, state.dtype)[..., None] * action
+
+
+@pytest.mark.parametrize('episodes', [1, 3])
+def test_a_model_is_trusted_by_the_share_of_the_change_that_it_predicts(episodes):
+  true, _ = validated(Waves(), H)
+  assert true['model_trust'] == true['validation_skill'] == 1
+  slow, _ = validated(Waves(), H, dynamics=Slow(H), episodes=episodes)
+  assert slow['validation_skill'] == pytest.approx(1 - 0.25**2, rel=1e-5)  # squared errors
+  assert slow['model_trust'] == pytest.approx((1 - 0.25**2)**6, rel=1e-5)
+
+
+def test_the_skill_forgets(monkeypatch):
+  """A thousand steps later an old error counts exp(-1)."""
+  monkeypatch.setattr(window_validation, '_MEMORY', H)
+  validation = WindowValidation.__new__(WindowValidation)
+  validation._error, validation._reference = tf.Variable(0.0), tf.Variable(0.0)
+  ones = tf.ones([1, H])
+  assert float(validation._skill(ones, ones, tf.ones([1, H], tf.bool))) == 0
+  skill = float(validation._skill(0 * ones, ones, tf.ones([1, H], tf.bool)))
+  assert skill == pytest.approx(1 - math.exp(-1) / (1 + math.exp(-1)), rel=1e-5)
