@@ -3,6 +3,8 @@
 import numbers
 from typing import Any
 
+_LARGEST = 10**18  # its square is the largest that float32 holds, and int64 holds it
+
 
 class UserError(Exception):
   """Bad input. The message is one line: the cause, then the remedy.
@@ -33,32 +35,62 @@ class FailedRuns(Exception):
 def require_at_least(least: int, **values: Any) -> None:
   """Raises `UserError` unless every value is a whole number of at least `least`."""
   for name, value in values.items():
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-      raise UserError(f'{name} is {value!r}: give a whole number, at least {least}.')
+    if not _is_number(value) or not isinstance(value, numbers.Integral) or value < least:
+      raise UserError(f'{name} is {_short(value)}: give a whole number, at least {least}.')
+
+
+def require_between(least: int, most: int, **values: Any) -> None:
+  """Raises `UserError` unless every value is a whole number from `least` to `most`."""
+  require_at_least(least, **values)
+  for name, value in values.items():
+    if value > most:
+      raise UserError(f'{name} is {_short(value)}: give a whole number from {least} to {most}.')
 
 
 def require_positive(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number above 0."""
   for name, value in values.items():
-    if not _is_number(value) or not 0 < value < float('inf'):
-      raise UserError(f'{name} is {value!r}: give a positive number.')
+    if not _is_number(value) or not value > 0:
+      raise UserError(f'{name} is {_short(value)}: give a positive number.')
 
 
 def require_not_negative(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number of at least 0."""
   for name, value in values.items():
-    if not _is_number(value) or not 0 <= value < float('inf'):
-      raise UserError(f'{name} is {value!r}: give a number of at least 0.')
+    if not _is_number(value) or not value >= 0:
+      raise UserError(f'{name} is {_short(value)}: give a number of at least 0.')
+
+
+def require_finite(**values: Any) -> None:
+  """Raises `UserError` unless every value is a finite number."""
+  for name, value in values.items():
+    if not _is_number(value):
+      raise UserError(f'{name} is {_short(value)}: give a finite number.')
 
 
 def require_sizes(**values: Any) -> None:
   """Raises `UserError` unless every value is a list of positive whole numbers."""
   for name, value in values.items():
     if not isinstance(value, (list, tuple)) or not value:
-      raise UserError(f'{name} is {value!r}: give a list of sizes, such as (64,).')
+      raise UserError(f'{name} is {_short(value)}: give a list of sizes, such as (64,).')
     for size in value:
       require_at_least(1, **{name: size})
 
 
+def require_share(**values: Any) -> None:
+  """Raises `UserError` unless every value is a number above 0, up to 1."""
+  for name, value in values.items():
+    if not _is_number(value) or not 0 < value <= 1:
+      raise UserError(f'{name} is {_short(value)}: give a number above 0, up to 1.')
+
+
 def _is_number(value):
-  return isinstance(value, numbers.Real) and not isinstance(value, bool)
+  """Whether it is one, and one that can be computed with: neither NaN nor beyond `_LARGEST`."""
+  return (isinstance(value, numbers.Real) and not isinstance(value, bool)
+          and -_LARGEST <= value <= _LARGEST)
+
+
+def _short(value):
+  """As Python writes it, or its beginning: a number may have a thousand digits."""
+  text = repr(value)
+  return text if len(text) <= 40 else f'{text[:40]}..'

@@ -11,6 +11,9 @@ from asm_tf.errors import UserError
 
 _LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
 
+# What TensorFlow says of a shape that no machine could hold.
+_TOO_MANY = 'would have more than 2**63 - 1 elements'
+
 
 def usable_memory() -> int:
   """Returns the bytes of memory that this process may use at most."""
@@ -31,10 +34,12 @@ def require_memory(size: int, what: str, remedy: str) -> None:
 
 @contextlib.contextmanager
 def shortage_reported() -> Iterator[None]:
-  """A context that raises a `UserError` where TensorFlow cannot allocate a tensor."""
+  """A context that raises a `UserError` where TensorFlow or NumPy cannot allocate a tensor."""
   try:
     yield
-  except tf.errors.ResourceExhaustedError as error:
+  except (tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError, MemoryError) as error:
+    if isinstance(error, tf.errors.InvalidArgumentError) and _TOO_MANY not in str(error):
+      raise
     cause = ' '.join(str(error).split())[:200]
     raise UserError(f'this machine has too little memory ({cause}): give smaller sizes, of the '
                     'networks, the batch, or the horizon.') from error

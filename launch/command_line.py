@@ -22,6 +22,7 @@ from absl import app, flags, logging
 from asm_tf import gin_files
 from asm_tf.errors import FailedRuns, UserError
 from launch import help
+from launch.binding_types import require_types
 from launch.hints import hint
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
                     f'these have {", ".join(sorted(macros)) or "none"}.')
+  require_types()
 
 
 def refuse_bindings_of_runs(bindings: Sequence[str]) -> None:

@@ -17,6 +17,8 @@ from absl import flags
 from asm_tf.errors import UserError, require_at_least
 from launch import command_line
 
+_LARGEST_SEED = 2**32 - 1  # NumPy's
+
 
 def define_flags() -> None:
   command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin', False)
@@ -24,7 +26,7 @@ def define_flags() -> None:
                       'and its seed, in the place of --gin_file.')
   flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
   flags.DEFINE_integer('seed', None, 'Seed of everything random (default: train.seed, or 0).',
-                       lower_bound=0, upper_bound=2**32 - 1)
+                       lower_bound=0, upper_bound=_LARGEST_SEED)
   flags.DEFINE_bool(
       'resume', False, 'Go on with the run in --root_dir, or start it where there is none.')
   flags.DEFINE_bool('profile', False, 'Write a TensorBoard profile of a few iterations.')
@@ -84,6 +86,8 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   if seed is None:
     seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
   require_at_least(0, seed=seed)
+  if seed > _LARGEST_SEED:
+    raise UserError(f'seed is {seed}: give one of at most {_LARGEST_SEED}.')
   gin.parse_config(f'train.seed = {seed}')
   strategy = make_strategy(**(devices or {}))
   if not root_dir and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from asm_tf.errors import UserError
+from asm_tf.errors import require_share
 from asm_tf.gradients.policy_gradient import Actor
 
 
@@ -31,8 +31,7 @@ class AveragedActor(tf.Module):
       UserError: for another rate.
     """
     super().__init__(name='averaged_actor')
-    if not 0 < rate <= 1:
-      raise UserError(f'AveragedActor.rate is {rate}: give a number above 0, up to 1.')
+    require_share(**{'AveragedActor.rate': rate})
     self.trained, self.average = make_actor(), make_actor()
     self._rate = rate
     self._total_weight = tf.Variable(0.0, trainable=False, name='total_weight')

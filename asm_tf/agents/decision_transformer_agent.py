@@ -21,7 +21,7 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import mean_of
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.environments import scores
-from asm_tf.errors import UserError, require_positive
+from asm_tf.errors import UserError, require_finite, require_positive
 from asm_tf.models.decision_transformer import DecisionTransformer
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
@@ -160,6 +160,7 @@ def make_decision_transformer_agent(
   Raises:
     UserError: if no optimum of the system is known.
   """
+  require_finite(**{'make_decision_transformer_agent.target_score': target_score})
   system = setup.system
   reference = _require_reference(system)
   spread = reference.optimal - reference.random

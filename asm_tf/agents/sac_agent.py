@@ -20,7 +20,7 @@ from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.execution import replica_shard
 from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_networks import SacNetworks
-from asm_tf.errors import UserError, require_at_least, require_positive
+from asm_tf.errors import UserError, require_at_least, require_positive, require_share
 from asm_tf.replay import episode_steps
 
 
@@ -47,6 +47,8 @@ class SoftActorCritic(sac_agent.SacAgent):
     """
     require_positive(**{'SoftActorCritic.critic_learning_rate': critic_learning_rate,
                         'SoftActorCritic.actor_learning_rate': actor_learning_rate})
+    require_share(**{'SoftActorCritic.discount': discount,
+                     'SoftActorCritic.target_update_tau': target_update_tau})
     every = _critic_updates_per_policy_update(setup.model_period, policy_period)
     with setup.execution.creating_variables():
       optimizers = [tf.keras.optimizers.legacy.Adam(rate) for rate in (

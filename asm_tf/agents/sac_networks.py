@@ -12,6 +12,7 @@ from tf_agents.distributions.utils import SquashToSpecNormal
 from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 
 from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.errors import require_sizes
 from asm_tf.models.normalizer import Normalizer
 
 
@@ -33,6 +34,8 @@ class SacNetworks:
       critic_hidden_sizes: widths of the ReLU layers of each of the two critics.
       actor_hidden_sizes: widths of the ReLU layers of the policy.
     """
+    require_sizes(**{'SacNetworks.critic_hidden_sizes': critic_hidden_sizes,
+                     'SacNetworks.actor_hidden_sizes': actor_hidden_sizes})
     observation_spec = setup.time_step_spec.observation
     with setup.execution.creating_variables():
       self.normalizer = Normalizer(setup.system.state_size, setup.system.horizon,

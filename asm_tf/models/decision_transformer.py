@@ -8,6 +8,7 @@ the same transformer layers as the world model of that name.
 
 import tensorflow as tf
 
+from asm_tf.errors import require_at_least
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.transformer_stack import TransformerStack
 
@@ -35,6 +36,7 @@ class DecisionTransformer(tf.keras.Model):
       dropout: see `TransformerStack`; in training only.
       seed: see `TransformerStack`.
     """
+    require_at_least(1, context_size=context_size, embedding_size=embedding_size)
     super().__init__(name='decision_transformer')
     self.normalizer = normalizer
     self.state_size, self.action_size = state_size, action_size

@@ -15,7 +15,7 @@ import math
 import numpy as np
 import tensorflow as tf
 
-from asm_tf.errors import require_at_least
+from asm_tf.errors import require_at_least, require_between
 from asm_tf.models.layer_norm import LayerNorm
 from asm_tf.models.linear_recurrence import linear_recurrence, multiply
 from asm_tf.models.normalizer import Normalizer
@@ -101,8 +101,8 @@ class StateSpace(SequenceModel):
       hidden_size: complex states a layer.
       dtype: 'float32' or 'float64'.
     """
-    require_at_least(
-        1, embedding_size=embedding_size, num_layers=num_layers, hidden_size=hidden_size)
+    require_at_least(1, embedding_size=embedding_size, hidden_size=hidden_size)
+    require_between(1, 1000, num_layers=num_layers)
     super().__init__(name='state_space', dtype=dtype)
     self._normalizer = normalizer
     self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')

@@ -10,7 +10,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from asm_tf.errors import UserError, require_at_least
+from asm_tf.errors import UserError, require_at_least, require_between
 from asm_tf.models.attention import (
   Cache,
   attention_weights,
@@ -43,7 +43,8 @@ class TransformerStack(tf.keras.layers.Layer):
     Raises:
       UserError: for sizes that do not fit.
     """
-    require_at_least(1, num_layers=num_layers, num_heads=num_heads, hidden_size=hidden_size)
+    require_between(1, 1000, num_layers=num_layers)
+    require_at_least(1, num_heads=num_heads, hidden_size=hidden_size)
     if size % num_heads:
       raise UserError(f'embedding_size is {size} and num_heads {num_heads}: '
                       'give a size that the heads divide.')

@@ -5,6 +5,7 @@ gradient laboratory, and a competitor of the learned models.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -37,14 +38,14 @@ class TrueDynamics(SequenceModel):
 
 
 def make_true_dynamics(normalizer: Normalizer, state_size: int, action_size: int,
-                       system: Callable[[int], System], horizon: int) -> TrueDynamics:
+                       system: Callable[[int], Any], horizon: int) -> TrueDynamics:
   """Returns `TrueDynamics`, by the arguments of the constructors of learned models.
 
   Args:
     normalizer: not used.
     state_size: not used.
     action_size: not used.
-    system: class of `System`.
+    system: class of `System`; of any other, there are no equations.
     horizon: H.
   """
   simulator = system(horizon)

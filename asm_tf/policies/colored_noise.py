@@ -5,8 +5,7 @@ Noise that is correlated over an episode moves the state (Eberhard et al., "Pink
 You Need", ICLR 2023; the spectrum is Timmer and Koenig's, 1995).
 """
 
-import math
-
+import numpy as np
 import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
@@ -75,9 +74,8 @@ def _amplitudes(horizon, exponent):
 
   The lowest frequency, 0, counts as 1 / H, so that the mean over an episode varies too.
   """
-  frequencies = range(horizon // 2 + 1)  # in cycles an episode
-  amplitudes = [max(k, 1)**(-exponent / 2) for k in frequencies]
+  frequencies = np.arange(horizon // 2 + 1)  # in cycles an episode
+  amplitudes = np.maximum(frequencies, 1.0)**(-exponent / 2)
   # Of the H frequencies of a real signal all come in pairs but 0 and, if H is even, H / 2.
-  pairs = [1 if k == 0 or 2 * k == horizon else 2 for k in frequencies]
-  variance = sum(n * a**2 for n, a in zip(pairs, amplitudes, strict=True)) / horizon
-  return [a / math.sqrt(variance) for a in amplitudes]
+  pairs = np.where((frequencies == 0) | (2 * frequencies == horizon), 1, 2)
+  return amplitudes / np.sqrt(np.sum(pairs * amplitudes**2) / horizon)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from asm_tf.errors import UserError, require_sizes
+from asm_tf.errors import UserError, require_positive, require_sizes
 from asm_tf.models.normalizer import Normalizer
 
 LOG_STD_RANGE = (-5.0, 1.0)
@@ -33,6 +33,7 @@ class SquashedGaussianActor(tf.keras.Model):
       dtype: 'float32' or 'float64'.
     """
     require_sizes(hidden_sizes=hidden_sizes)
+    require_positive(initial_mean_variance=initial_mean_variance)
     low, high = LOG_STD_RANGE
     if not math.exp(low) < initial_std < math.exp(high):
       raise UserError(f'initial_std is {initial_std}: give a number between '

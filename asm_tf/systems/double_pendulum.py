@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from asm_tf.errors import require_between, require_finite
 from asm_tf.systems.system import System
 
 GRAVITY = 9.8
@@ -36,6 +37,8 @@ class DoublePendulum(System):
       substeps: Runge-Kutta steps within one dt.
     """
     super().__init__(horizon, dtype, process_noise, distractors)
+    require_finite(angle_scale=angle_scale, goal_action=goal_action)
+    require_between(1, 1000, substeps=substeps)
     self.angle_scale = angle_scale
     self.goal_action = goal_action
     self.substeps = substeps

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from asm_tf import memory
 from asm_tf.errors import require_at_least, require_not_negative
 
 
@@ -60,6 +61,9 @@ class System:
     self.dtype = tf.as_dtype(dtype)
     self.process_noise = process_noise
     self.distractors = distractors
+    memory.require_memory(
+        self.dtype.size * horizon * (self.state_size + self.action_size), 'an episode',
+        'give a smaller horizon or fewer distractors')
     self._state_low, self._state_high = np.array(self.state_bounds, np.float64).T
     self._control_low, self._control_high = np.array(self.control_bounds, np.float64).T
 

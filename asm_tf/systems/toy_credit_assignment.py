@@ -13,6 +13,7 @@ that its code has.
 
 import tensorflow as tf
 
+from asm_tf.errors import require_not_negative
 from asm_tf.systems.system import System
 
 
@@ -31,6 +32,7 @@ class ToyCreditAssignment(System):
         the state, drawn anew at every step that is given `noise`; the paper uses 0.
     """
     super().__init__(horizon, dtype, process_noise, distractors)
+    require_not_negative(distractor_std=distractor_std)
     self.distractor_std = distractor_std
 
   @property

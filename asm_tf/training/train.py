@@ -48,8 +48,8 @@ class RunOptions:
   command_line: dict | None = None
 
 
-def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem], horizon: int,
-          make_agent: Callable[[AgentSetup], tf_agent.TFAgent], seed: int = 0,
+def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem],
+          horizon: int | None, make_agent: Callable[[AgentSetup], tf_agent.TFAgent], seed: int = 0,
           make_trainer: Callable[..., Trainer] = Trainer,
           make_loop: Callable[..., TrainingLoop] = TrainingLoop,
           make_execution: Callable[..., Execution] = Execution) -> dict:
@@ -58,7 +58,7 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
   Args:
     options: of the command line.
     system: class of `System`, or `GymnasiumSystem`.
-    horizon: H.
+    horizon: H; None for a Gymnasium environment's own.
     make_agent: see `Trainer`.
     seed: of everything random.
     make_trainer: class of trainer.
