@@ -83,8 +83,9 @@ def _fits(value, annotation) -> bool:
 
 
 def _can_be_checked(kind):
-  return inspect.isclass(kind) and kind is not inspect.Parameter.empty and not getattr(
-      kind, '_is_protocol', False)
+  """Whether it is a class of values; a protocol has no instances that could be told."""
+  return (inspect.isclass(kind) and kind not in (Any, inspect.Parameter.empty)
+          and not getattr(kind, '_is_protocol', False))
 
 
 def _makes(function, annotation):
@@ -96,7 +97,8 @@ def _makes(function, annotation):
 def _made(function):
   """The class of what is made by calling a class or a function; Any where that is not known."""
   made = function if inspect.isclass(function) else _annotations(function).get('return')
-  return made if inspect.isclass(made) else Any
+  made = _taken_apart(made)[0]
+  return made if _can_be_checked(made) else Any
 
 
 def _taken_apart(annotation):
@@ -116,7 +118,8 @@ def _words(annotation):
   if kind is types.UnionType:
     return ' or '.join(map(_words, parts))
   if kind is collections.abc.Callable:
-    names = [part.__name__ for part in map(_made, _members(parts[-1])) if part is not Any]
+    members = [_taken_apart(member)[0] for member in _members(parts[-1])] if parts else []
+    names = [member.__name__ for member in members if _can_be_checked(member)]
     return f'@NAME{" of a " * bool(names)}{" or a ".join(names)}'
   if kind is collections.abc.Sequence:
     return 'a list of sizes, such as (64,)' if parts[:1] == (int,) else 'a list'

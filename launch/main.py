@@ -8,7 +8,6 @@
 import datetime
 import json
 import pathlib
-import sys
 from collections.abc import Sequence
 
 import gin
@@ -127,7 +126,7 @@ def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[li
   folder = pathlib.Path(run_dir)
   try:
     before = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
-    seed, made_by = int(before['seed']), before['versions']
+    seed, made_by = int(before['seed']), dict(before['versions'])
     (folder / 'config.gin').read_bytes()
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(f'--reproduce={run_dir} holds no run that can be read ({error}): give a folder '
@@ -140,7 +139,7 @@ def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[li
   if before.get('changed') or now.get('changed'):
     differ.append('uncommitted changes of the code')
   if differ:
-    print(f'numbers may differ: {"; ".join(differ)}.', file=sys.stderr)
+    print(f'numbers may differ: {"; ".join(differ)}.')
   return [str(folder / 'config.gin')], seed
 
 

@@ -115,7 +115,7 @@ def _from_file(source):
   except OSError as error:
     raise UserError(f'--actions={source} can not be read ({error.strerror}): give a JSON file, '
                     'random, optimal or a number.') from error
-  except ValueError as error:
+  except (ValueError, RecursionError) as error:
     raise UserError(f'--actions={source} is not JSON ({error}): write a list [H][m].') from error
   if isinstance(content, dict):
     if 'actions' not in content:
@@ -123,7 +123,7 @@ def _from_file(source):
     content = content['actions']
   try:
     return np.array(content, np.float64)
-  except (TypeError, ValueError) as error:
+  except (OverflowError, TypeError, ValueError) as error:
     raise UserError(f'--actions={source} is not a table of numbers: write a list of H lists of '
                     'm numbers.') from error
 

@@ -1,6 +1,7 @@
 """Makes a Gymnasium environment; without TensorFlow, so that a process may draw its pictures."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 import gymnasium
@@ -29,7 +30,8 @@ def make(name: str, kwargs: dict, wrappers: Sequence[Wrapper] = (),
   if render_mode is not None:
     kwargs = kwargs | {'render_mode': render_mode}
   try:
-    with harmless_lines_dropped():
+    with harmless_lines_dropped(), warnings.catch_warnings():
+      warnings.simplefilter('ignore', DeprecationWarning)  # of ids: an error says it again
       env = gymnasium.make(name, disable_env_checker=True, **kwargs)
   except ImportError as error:
     raise UserError(f"{name} cannot be made ({first_line(error)}): install what it needs (for "

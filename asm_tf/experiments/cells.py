@@ -49,8 +49,8 @@ def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict
     with locked(folder / 'config.lock'):
       _check_same_configuration(folder / 'config.gin')
   except OSError as error:
-    raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
-                    ) from error
+    raise UserError(f'cannot write {error.filename or folder} ({error.strerror}): give another '
+                    'folder.') from error
   paths = [folder / 'cells' / f'{_name(cell)}.jsonl' for cell in cells]
   with tqdm(total=len(cells), unit='cell', dynamic_ncols=True, position=1) as bar:
     # First what no other process is at; then wait for the rest, or do it if they died.
@@ -61,8 +61,15 @@ def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict
             if mine and not path.exists():
               _run_cell(path, cell, run, command)
         bar.update(sum(path.exists() for path in paths) - bar.n)
-  return [json.loads(line) for path in paths
-          for line in path.read_text(encoding='utf-8').splitlines()]
+  return [row for path in paths for row in _rows(path)]
+
+
+def _rows(path):
+  try:
+    return [dict(json.loads(line)) for line in path.read_text(encoding='utf-8').splitlines()]
+  except (OSError, TypeError, ValueError) as error:
+    raise UserError(f'{path} cannot be read ({error}): remove it, and the same command makes it '
+                    'again.') from error
 
 
 def _run_cell(path, cell, run, command):
@@ -91,7 +98,7 @@ def _check_same_configuration(path):
   now = gin.config_str()
   if not path.exists():
     write_atomically(path, now)
-  elif path.read_text(encoding='utf-8') != now:
+  elif path.read_bytes() != now.encode():
     raise UserError(f'{path.parent} holds results of another configuration (see config.gin in '
                     'it): give another folder.')
 

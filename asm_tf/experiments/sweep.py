@@ -54,8 +54,8 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None
     runs.mkdir(parents=True, exist_ok=True)
     lock.touch()
   except OSError as error:
-    raise UserError(f'cannot write the folder {folder} ({error.strerror}): give another.'
-                    ) from error
+    raise UserError(f'cannot write {error.filename or folder} ({error.strerror}): give another '
+                    'folder.') from error
   with locked(lock, wait=False) as mine:
     if not mine:
       raise UserError(f'another sweep is at work in {folder}: wait for it to end, or give another '
@@ -82,7 +82,12 @@ def _run_missing(folder, cells, cpus, gpus, retries, address):
 def _write_results(folder):
   """Writes a line for every finished run, those of earlier grids included, and returns them."""
   rows = training_runs.finished_rows(folder)
-  write_atomically(folder / 'results.jsonl', ''.join(map(json_line, rows.values())))
+  results = folder / 'results.jsonl'
+  try:
+    write_atomically(results, ''.join(map(json_line, rows.values())))
+  except OSError as error:
+    raise UserError(f'cannot write {results} ({error.strerror}): mend that, then go on with the '
+                    'same command.') from error
   return rows
 
 

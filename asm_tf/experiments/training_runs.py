@@ -195,7 +195,7 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
 def _is_whole(summary):
   try:
     return 'env_steps' in json.loads(summary.read_text(encoding='utf-8'))
-  except ValueError:  # it is damaged, and the run will make it again
+  except (OSError, TypeError, ValueError):  # it is damaged, and the run will make it again
     return False
 
 
@@ -268,7 +268,7 @@ def read_run(folder: str | pathlib.Path) -> dict:
     curves |= {key: [row.get(key) for row in rows] for key in CAUSES
                if any(row.get(key) is not None for row in rows)}
     origin = {'command': asked['command'], 'versions': asked['versions']}
-  except (OSError, ValueError, KeyError) as error:
+  except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(f'{folder} holds no run that can be read ({type(error).__name__}: {error}): '
                     'give a folder of runs of launch.main.') from error
   return cell | curves | origin

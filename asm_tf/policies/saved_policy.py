@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 from tf_agents.policies import tf_policy
+from tf_agents.specs import tensor_spec
 from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
@@ -19,6 +20,8 @@ class SavedPolicy(tf_policy.TFPolicy):
     """
     self._saved = tf.saved_model.load(path)
     state = self._saved.get_initial_state(tf.constant(1))
+    # A policy for another environment is told here, not in the middle of an episode.
+    self._saved.action(tensor_spec.zero_spec_nest(time_step_spec, outer_dims=[1]), state)
     super().__init__(
         time_step_spec, action_spec, clip=False, policy_state_spec=tf.nest.map_structure(
             lambda part: tf.TensorSpec(part.shape[1:], part.dtype), state))

@@ -96,14 +96,16 @@ class Checkpointer:
 
   def _restore_newest(self, rows):
     """Restores the newest undamaged checkpoint and returns its name; None where there is none."""
-    problem = None
+    problems = []
     for name in self._names():
       problem = self._why_not(name, rows)
       if problem is None:
+        for passed_over in problems:
+          _LOG.warning('%s; going on from the checkpoint before it.', passed_over)
         return name
-      _LOG.warning('%s; trying the checkpoint before it.', problem)
-    if problem:
-      raise UserError(f'no checkpoint in {self._path} can be resumed ({problem}): restore the '
+      problems.append(problem)
+    if problems:
+      raise UserError(f'no checkpoint in {self._path} can be resumed ({problems[-1]}): restore the '
                       'damaged files from a copy, or give another --root_dir to start afresh; '
                       'this folder is left as it is.')
     return None

@@ -28,6 +28,9 @@ from asm_tf.training.origin import origin, versions
 
 # A resume may change how long to train.
 _EXTENDABLE = ('NUM_ENV_STEPS', 'TrainingLoop.num_env_steps')
+# What a run keeps in files, and what in folders.
+_FILES = ('run.json', 'operative_config.gin', 'metrics.jsonl', 'summary.json', 'lock')
+_FOLDERS = ('train', 'eval', 'checkpoints', 'policy', 'world_model')
 # Files that a killed start may have left.
 _LEFTOVERS = {'lock', 'config.gin.tmp'}
 
@@ -53,6 +56,7 @@ class RunFolder:
     """
     self.path, self.num_rows = Path(root_dir), 0
     self._lock: int | None = None
+    self._command_line: dict = {}
     self._config = self.path / 'config.gin'
     self._metrics = self.path / 'metrics.jsonl'
     try:
@@ -68,16 +72,24 @@ class RunFolder:
                         'or --resume to go on with it.')
       require_readable_version(self.path)
       self._check_same_run()
+      self._require_kinds()
     elif self.path.exists() and not self.path.is_dir():
       raise UserError(f'{self.path} is a file: give another --root_dir.')
     elif self.path.exists() and {path.name for path in self.path.iterdir()} - _LEFTOVERS:
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
 
+  def _require_kinds(self):
+    others = [*(('folder', self.path / name) for name in _FILES if (self.path / name).is_dir()),
+              *(('file', self.path / name) for name in _FOLDERS if (self.path / name).is_file())]
+    for kind, path in others:
+      raise UserError(f'{path} is a {kind}, which no run leaves there: move it away, or give '
+                      'another --root_dir.')
+
   def open(self, command_line: dict | None = None) -> None:
-    """Makes the folder, locks it for this process and writes config.gin and run.json.
+    """Makes the folder and locks it for this process.
 
     Args:
-      command_line: what the command line said, kept in run.json.
+      command_line: what the command line said, which `begin` keeps in run.json.
 
     Raises:
       UserError: if it cannot be written, or another process is training in it.
@@ -87,9 +99,7 @@ class RunFolder:
       # A file that is open for writing: hosts that share it by NFS see the lock too.
       self._lock = os.open(self.path / 'lock', os.O_RDWR | os.O_CREAT, 0o666)
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-      write_atomically(self._config, gin.config_str())
-      write_atomically(self.path / 'run.json',
-                       json.dumps((command_line or {}) | origin(), indent=2) + '\n')
+      self._command_line = command_line or {}
     except BlockingIOError as error:
       raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
                       'another --root_dir.') from error
@@ -103,7 +113,7 @@ class RunFolder:
       os.close(self._lock)
 
   def begin(self, env_steps: int | None) -> list[dict]:
-    """Prepares to train from a checkpoint, or from the start.
+    """Prepares to train from a checkpoint, or from the start, and writes config.gin and run.json.
 
     Rows after the checkpoint are dropped, since they are made again; so is the summary, until
     the run has ended once more.
@@ -121,6 +131,9 @@ class RunFolder:
     if env_steps is None and summary.exists():
       raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
                       'resumed: give another --root_dir.')
+    write_atomically(self._config, gin.config_str())
+    write_atomically(self.path / 'run.json',
+                     json.dumps(self._command_line | origin(), indent=2) + '\n')
     kept = [row for row in self.rows_left()
             if env_steps is not None and row['env_steps'] <= env_steps]
     write_atomically(self._metrics, ''.join(map(json_line, kept)))

@@ -107,7 +107,7 @@ def half(tmp_path_factory):
 
 def test_after_every_failed_write_the_run_goes_on_to_the_same_end(whole, tmp_path, monkeypatch):
   for owner, name, number, path in (
-      (RunFolder, 'open', 1, 'run.json'),
+      (RunFolder, 'begin', 1, 'run.json'),
       (checkpointer.Checkpointer, 'save', 1, 'checkpoints/draft'),  # the first there would be
       (RunFolder, 'append_row', 4, 'metrics.jsonl'),
       (Recorder, '_write_summaries', 9, 'events.out.tfevents'),
