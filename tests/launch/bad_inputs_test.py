@@ -432,6 +432,7 @@ FOLDERS = [
     Case('main', ('--reproduce={dir}/run', CEM), 'leave --gin_file'),
     Case('main', ('--reproduce={dir}/none',), 'holds no run'),
     Case('main', ('--reproduce={dir}/file',), 'holds no run', written('file', '')),
+    Case(*REPRODUCE, 'holds no run', without('run/run.json')),
     Case(*REPRODUCE, 'config.gin', without('run/config.gin')),
     Case(*REPRODUCE, 'config.gin', written('run/config.gin', b'\xff\xfe\x00' * 9)),
     Case(*REPRODUCE, 'HORIZON', written('run/config.gin', "HORIZON = 'x'\ntrain.horizon=%HORIZON")),

@@ -5,7 +5,6 @@ import json
 import gin
 import pytest
 
-from asm_tf.errors import UserError
 from asm_tf.training import origin
 from launch import main as launch_main
 from tests.support.paths import REPOSITORY
@@ -55,17 +54,3 @@ def test_the_record_names_code_libraries_and_machine(run_dir):
   if (REPOSITORY / '.git').exists():
     assert len(record['commit']) == 40
     assert record['changed'] in (True, False)
-
-
-@pytest.mark.parametrize('content', [None, '', '{}', '{"seed": "x", "versions": {}}'])
-def test_a_folder_without_a_run_is_one_line(content, run_dir):
-  (run_dir / 'run.json').unlink()
-  if content is not None:
-    (run_dir / 'run.json').write_text(content)
-  with pytest.raises(UserError, match='holds no run that can be read'):
-    launch_main.reproduced(str(run_dir))
-
-
-def test_it_takes_no_gin_file_beside_it(run_dir):
-  with pytest.raises(UserError, match='leave --gin_file'):
-    launch_main.reproduced(str(run_dir), ['gin/myriad_lstm.gin'])
