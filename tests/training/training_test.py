@@ -190,9 +190,9 @@ def test_a_torn_checkpoint_is_reported(whole_run, tmp_path, monkeypatch, caplog)
     tear_checkpoint(patch, 1)
     train(root_dir)
   before = rows(root_dir)
-  with pytest.raises(UserError, match='no checkpoint in .* can be resumed'):
+  with pytest.raises(UserError, match='no checkpoint in .* can be resumed .*cannot be read'):
     train(root_dir, resume=True)
-  assert 'cannot be read' in caplog.text
+  assert not caplog.text  # the error says it all
   assert rows(root_dir) == before  # nothing was lost
 
 
