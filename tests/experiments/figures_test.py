@@ -11,6 +11,7 @@ import gin
 import numpy as np
 import pytest
 
+from asm_tf import configurables  # noqa: F401  what gin knows
 from asm_tf.errors import UserError
 from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import run_cells
