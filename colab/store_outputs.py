@@ -22,9 +22,8 @@ def main() -> None:
     ).execute(env=environment(f'{run}/colab'))
     for cell in notebook.cells:
       cell.metadata.pop('execution', None)  # its times
-      cell.execution_count = None
       if cell.cell_type == 'code':
-        cell.outputs = shown(cell.outputs, run)
+        cell.execution_count, cell.outputs = None, shown(cell.outputs, run)
       if cell.id == 'tensorboard':
         cell.outputs = []  # a window on a server that is gone
   nbformat.write(notebook, NOTEBOOK)

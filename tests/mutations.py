@@ -489,7 +489,9 @@ _TABLE = {
         ('the power falls twice as fast', '**(-exponent / 2)', '**(-exponent)',
          'policies/colored_noise_test.py'
          '::test_the_power_falls_with_the_frequency_to_the_exponent[2.0]'),
-        ('pairs of frequencies miscounted', '1 if k == 0 or 2 * k == horizon else 2', '1',
+        ('pairs of frequencies miscounted',
+         'np.where((frequencies == 0) | (2 * frequencies == horizon), 1, 2)',
+         'np.ones_like(frequencies)',
          'policies/colored_noise_test.py::test_every_step_is_standard_normal[7-0.5]'),
     ],
     'policies/return_conditioned.py': [
