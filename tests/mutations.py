@@ -149,6 +149,8 @@ _TABLE = {
          'agents/averaged_actor_test.py::test_the_average_is_the_weighted_mean_of_all_so_far'),
     ],
     'agents/critic.py': [
+        ('an untrusted model is believed', 'self._trace_decay * self.trust', 'self._trace_decay',
+         'agents/critic_test.py::test_the_sum_of_rewards_is_the_lambda_return[1.0-0.6]'),
         ('the larger target counts', 'tf.minimum(*_estimates(self._targets',
          'tf.maximum(*_estimates(self._targets',
          'agents/critic_test.py::test_the_smaller_target_counts'),
@@ -277,6 +279,11 @@ _TABLE = {
          'agents/sequence_search_agent_test.py::test_the_gaussian_is_fitted_to_the_elite'),
     ],
     'agents/window_validation.py': [
+        ('trust as high as the skill', 'trust = skill**_SHARPNESS', 'trust = skill',
+         'agents/window_validation_test.py'
+         '::test_a_model_is_trusted_by_the_share_of_the_change_that_it_predicts[1]'),
+        ('the first error counts for ever', 'total.assign(kept * total', 'total.assign(total',
+         'agents/window_validation_test.py::test_the_skill_forgets'),
         ('windows that were cut short count', 'tf.reduce_all(taken, 1)',
          'tf.reduce_any(taken, 1)', 'agents/window_validation_test.py'
          '::test_the_policy_imagines_what_it_met_in_whole_windows'),
