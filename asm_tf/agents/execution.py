@@ -78,7 +78,7 @@ class Execution:
     Returns:
       A function of the same arguments; a list of nests whose mean is the mean over the batch.
     """
-    function = self._compiled(function, self._jit_compile)
+    function = self.compiled(function, self._jit_compile)
 
     def on_microbatches(*batch):
       count = microbatch_count(batch[0].shape[0], self._microbatches, microbatch_size)
@@ -94,7 +94,7 @@ class Execution:
 
     With a strategy it stays uncompiled: the replicas' assignments are not one XLA program.
     """
-    return self._compiled(function, self._jit_compile and self.strategy is None)
+    return self.compiled(function, self._jit_compile and self.strategy is None)
 
   def apply_if_finite(self, optimizer: tf.keras.optimizers.Optimizer,
                       gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable],
@@ -139,8 +139,13 @@ class Execution:
       optimizer.build(variables)
     return optimizer
 
-  @staticmethod
-  def _compiled(function, jit_compile):
+  def compiled(self, function: Callable, jit_compile: bool) -> Callable:
+    """Returns the function, compiled by XLA or as it is; every program of an agent comes by here.
+
+    Args:
+      function: of nests of tensors.
+      jit_compile: whether to compile it.
+    """
     return tf.function(function, jit_compile=True, autograph=False) if jit_compile else function
 
 

@@ -21,7 +21,7 @@ from asm_tf.models.linear_recurrence import linear_recurrence, multiply
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.products import Dense
 from asm_tf.models.sequence_model import SequenceModel
-from asm_tf.models.unrolling import Carry, chunks, has_accelerator
+from asm_tf.models.unrolling import Carry, chunks
 
 _LONGEST_MEMORY = 4  # horizons
 _LARGEST_PHASE = math.pi / 4  # radians a step
@@ -117,7 +117,7 @@ class StateSpace(SequenceModel):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
     steps = actions.shape[0]
     carry, states = self.start(initial_state, steps), []
-    for begin, end in chunks(steps, steps if has_accelerator() else _CHUNK):
+    for begin, end in chunks(steps, _CHUNK):
       e = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
       for i, layer in enumerate(self._stack):
         e, carry[i] = layer(e, carry[i])

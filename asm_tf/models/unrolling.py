@@ -13,7 +13,8 @@ architecture faster when it overrides them:
   microbatch   the number of trajectories whose activations fit the cache of a CPU core.
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -24,20 +25,35 @@ Carry = Any
 Act = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 _MAX_CHUNKS = 10  # every chunk is compiled separately
+_told_accelerator: bool | None = None
 
 
 def chunks(steps: int, length: int) -> list[tuple[int, int]]:
   """Splits a sequence into at most ten chunks of at least `length` steps, [(begin, end)].
 
   On a CPU the arrays of a chunk stay in the cache from one layer, and from one pass, to the next.
+  An accelerator has the sequence whole.
   """
-  length = max(length, -(-steps // _MAX_CHUNKS))
+  length = steps if has_accelerator() else max(length, -(-steps // _MAX_CHUNKS))
   return [(begin, min(begin + length, steps)) for begin in range(0, steps, length)]
 
 
 def has_accelerator() -> bool:
-  """Returns whether TensorFlow has a GPU or a TPU here."""
+  """Returns whether programs are made for a GPU or a TPU: where TensorFlow has one here."""
+  if _told_accelerator is not None:
+    return _told_accelerator
   return any(tf.config.list_logical_devices(kind) for kind in ('GPU', 'TPU'))
+
+
+@contextlib.contextmanager
+def made_for(accelerator: bool) -> Iterator[None]:
+  """A context in which agents are built and traced for an accelerator, or a CPU, wherever it is."""
+  global _told_accelerator
+  before, _told_accelerator = _told_accelerator, accelerator
+  try:
+    yield
+  finally:
+    _told_accelerator = before
 
 
 class UnrollingModel(tf.keras.Model):

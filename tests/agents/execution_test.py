@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from asm_tf.agents import execution
 from asm_tf.agents.execution import Execution, mean_of
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.models.lstm import LSTM
+from asm_tf.models.unrolling import made_for
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training.trainer import Trainer
@@ -47,12 +47,12 @@ def test_microbatches_have_the_value_of_the_whole(size, microbatches, microbatch
   assert seen == sizes
 
 
-def test_an_accelerator_is_given_whole_batches(monkeypatch):
-  monkeypatch.setattr(execution, 'has_accelerator', lambda: True)
+def test_an_accelerator_is_given_whole_batches():
   seen = []
-  program = Execution(jit_compile=False).gradient_program(
-      lambda x: seen.append(x.shape[0]) or tf.reduce_mean(x), 8)
-  program(tf.ones([64, 2]))
+  with made_for(accelerator=True):
+    program = Execution(jit_compile=False).gradient_program(
+        lambda x: seen.append(x.shape[0]) or tf.reduce_mean(x), 8)
+    program(tf.ones([64, 2]))
   assert seen == [64]
 
 

@@ -99,13 +99,13 @@ def test_the_loss_is_the_weighted_mean_of_squares(loss_weighting, mask_weights):
 def test_a_long_sequence_is_predicted_chunk_by_chunk(make, module, monkeypatch):
   model = build(make)
   (states, actions) = trajectories(steps=HORIZON)
-  whole = [model(states[:, 0], actions),
-           action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
-  monkeypatch.setattr(state_space, 'has_accelerator', lambda: False)
   monkeypatch.setattr(module, '_CHUNK', 2)
   monkeypatch.setattr(unrolling, '_MAX_CHUNKS', 2)  # three steps each
-  chunked = [model(states[:, 0], actions),
-             action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
+  whole, chunked = [], []
+  for predictions, accelerator in ((whole, True), (chunked, False)):
+    with unrolling.made_for(accelerator):
+      predictions += [model(states[:, 0], actions),
+                      action_jacobian(lambda actions: model(states[:, 0], actions), actions, 5)]
   for one, other in zip(whole, chunked, strict=True):
     np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12)
   assert np.all(chunked[1] != 0)  # the gradient passes from chunk to chunk
