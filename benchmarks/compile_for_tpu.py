@@ -3,9 +3,9 @@
     python -m venv /tmp/tpu && /tmp/tpu/bin/pip install jax==0.10.2 libtpu==0.0.52
     echo PROGRAM.hlo | /tmp/tpu/bin/python -m benchmarks.compile_for_tpu v5e
 
-For every path on stdin a line of JSON: seconds, memory, XLA's estimates, or the error. A program
-that takes longer than the limit, or brings the compiler down, ends the process. It uses private
-parts of JAX, so its version is pinned.
+After one 'ready', for every path on stdin a line of JSON: seconds, memory, XLA's estimates, or the
+error. A program that takes longer than the limit, or brings the compiler down, ends the process.
+It uses private parts of JAX, so its version is pinned.
 """
 
 import json
@@ -16,6 +16,7 @@ import sys
 import time
 
 os.environ.setdefault('TPU_SKIP_MDS_QUERY', '1')
+os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # no process here holds a TPU
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
 from jax._src import compiler
@@ -36,6 +37,7 @@ _COPY = re.compile(r'"?mhlo\.copy"?\(?\s*(%\w+)\)?(?: \{[^}]*\})? : (?:\((tensor
 def main(topology, chips='1', limit='600'):
   chips, devices = int(chips), topologies.get_topology_desc(
       platform='tpu', topology_name=f'{topology}:2x2').devices
+  print('ready', flush=True)
   for path in sys.stdin:
     signal.alarm(int(limit))
     try:

@@ -38,7 +38,7 @@ def define_flags():
   flags.DEFINE_list('dtypes', list(DTYPES), 'Of the products.')
   flags.DEFINE_list('times', ['1', '32'], "How many times Table 1's batches.")
   flags.DEFINE_list('topologies', list(TOPOLOGIES), 'Which TPUs.')
-  flags.DEFINE_integer('chips', 1, 'Chips that share a batch, 1 to 4.', 1, 4)
+  flags.DEFINE_enum('chips', '1', ('1', '2', '4'), 'Chips that share a batch.')
   flags.DEFINE_integer('limit', 600, 'Seconds that the compilation of a program may take.', 1)
   flags.DEFINE_string('out', 'docs/results/tpu_programs.jsonl', 'File of the rows.')
   flags.DEFINE_bool('rows', False, 'Print the table of the rows in --out and stop.')
@@ -59,7 +59,8 @@ def main():
     command_line.require_writable('out', out)
     versions = _versions(given.jax_python)
     exports = list(itertools.product(
-        given.models, map(int, given.horizons), given.dtypes, map(int, given.times), [given.chips]))
+        given.models, map(int, given.horizons), given.dtypes, map(int, given.times),
+        [int(given.chips)]))
     for export in tqdm(exports, unit='agent'):
       there = {tuple(row[name] for name in _CELL) for row in rows}
       topologies = [name for name in given.topologies if (*export, name) not in there]
@@ -87,13 +88,20 @@ def _compile(export, topologies, jax_python, limit):
     return
   with tempfile.TemporaryDirectory() as folder:
     arguments = [f'--{name}={value}' for name, value in zip(_EXPORTED, export, strict=True)]
-    subprocess.run([sys.executable, '-m', 'benchmarks.export_programs', *arguments,
-                    f'--out={folder}'], check=True, stderr=subprocess.DEVNULL)
+    done = subprocess.run([sys.executable, '-m', 'benchmarks.export_programs', *arguments,
+                           f'--out={folder}'], capture_output=True, text=True)
     programs = sorted(pathlib.Path(folder).glob('*.hlo'))
     for topology in topologies:
       cell = dict(zip(_CELL, (*export, topology), strict=True))
+      if done.returncode:
+        yield [cell | {'program': 'export', 'error': _last_line(done.stderr)}]
+        continue
       with Compiler(jax_python, topology, cell['chips'], limit) as compiler:
         yield [cell | {'program': path.stem} | compiler.measure(path) for path in programs]
+
+
+def _last_line(said):
+  return said.strip().split('\n')[-1]
 
 
 class Compiler:
@@ -114,14 +122,23 @@ class Compiler:
   def measure(self, path):
     """What `compile_for_tpu` says of a program."""
     if self._process is None:
-      self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, text=True,
-                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+      self._start()
     print(path, file=self._process.stdin, flush=True)
     answer = self._process.stdout.readline()
     if answer:
       return json.loads(answer)
     code, self._process = self._process.wait(), None
     return {'error': f'the compiler ended with code {code} (-14: it took longer than allowed)'}
+
+  def _start(self):
+    with tempfile.TemporaryFile('w+') as said:
+      self._process = subprocess.Popen(
+          self._command, stdin=subprocess.PIPE, text=True, stdout=subprocess.PIPE, stderr=said)
+      if self._process.stdout.readline().strip() != 'ready':
+        code, self._process = self._process.wait(), None
+        said.seek(0)
+        raise UserError(f'{" ".join(self._command)} does not start (code {code}: '
+                        f'{_last_line(said.read())}): mend the environment of --jax_python.')
 
 
 def table(rows):
