@@ -24,11 +24,11 @@ from launch import command_line
 
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov', 'history_lstm', 'history_transformer')
 DTYPES, TOPOLOGIES = ('float32', 'bfloat16'), ('v5e', 'v6e')
-_CELL = ('model', 'horizon', 'dtype', 'times', 'chips', 'topology')
+_EXPORTED = ('model', 'horizon', 'dtype', 'times', 'chips')
+_CELL = (*_EXPORTED, 'topology')
 _SHOWN = {'model_learner.loss_and_gradient': 'model gradient',
           'policy_learner.imagine': 'policy gradient',
           'gradient_comparison.compare_gradients': 'comparison'}
-_EXPORTED = ('model', 'horizon', 'dtype', 'times', 'chips')
 
 
 def define_flags():
@@ -73,12 +73,12 @@ def main():
 def _versions(jax_python):
   """Of what compiles; `UserError` where it is not installed."""
   names = ('jax', 'libtpu')
-  done = subprocess.run(
-      [jax_python, '-c', 'import importlib.metadata as m; '
-       f'print(*(m.version(name) for name in {names}))'], text=True, capture_output=True)
-  if done.returncode:
+  ask = f'import importlib.metadata as m; print(*(m.version(name) for name in {names}))'
+  try:
+    done = subprocess.run([jax_python, '-c', ask], text=True, capture_output=True, check=True)
+  except (OSError, subprocess.CalledProcessError) as error:
     raise UserError(f'--jax_python={jax_python} has no jax and libtpu: make an environment of '
-                    'their own (benchmarks/tpu_programs.py says how).')
+                    'their own (benchmarks/tpu_programs.py says how).') from error
   return {'versions': dict(zip(names, done.stdout.split(), strict=True))} | speed.origin()
 
 
