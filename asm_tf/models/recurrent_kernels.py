@@ -19,6 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from asm_tf.models.products import product
+from asm_tf.models.unrolling import has_accelerator
 
 
 def rnn_scan(z: tf.Tensor, kernel: tf.Tensor, x0: tf.Tensor,
@@ -67,12 +68,13 @@ def _rnn_forward(z, kernel, x0):
 def _rnn_backward(dxs, kernel, slopes):
   """Gradients of the input projections [T, B, u] and of x0."""
   steps = dxs.shape[0]
-  kernel_transposed = tf.transpose(kernel)
+  kernel_transposed, rows = tf.transpose(kernel), _reader(dxs, slopes)
 
   def body(s, dx, totals):
     t = steps - 1 - s
-    dx += dxs[t]
-    return s + 1, product(dx * slopes[t], kernel_transposed), totals.write(t, dx)
+    dx_t, slope = rows(t)
+    dx += dx_t
+    return s + 1, product(dx * slope, kernel_transposed), totals.write(t, dx)
 
   *_, dx0, dz = tf.while_loop(
       lambda s, *_: s < steps, body,
@@ -158,12 +160,13 @@ def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, tanh_c):
   dc_dh = 0.5 * (o + 1) * (1 - tanh_c**2)
   forget = 0.5 * (f + 1)
   forget_next = tf.concat([forget[1:], tf.ones_like(forget[:1])], 0)
-  kernel_transposed = tf.transpose(kernel)
+  kernel_transposed, rows = tf.transpose(kernel), _reader(dhs, forget_next, dc_dh)
 
   def body(s, dh, dc, dzs):
     t = steps - 1 - s
-    dh += dhs[t]
-    dc = dc * forget_next[t] + dh * dc_dh[t]
+    dh_t, forget_t, dc_dh_t = rows(t)
+    dh += dh_t
+    dc = dc * forget_t + dh * dc_dh_t
     dz = dzs.read(t) * tf.concat([dc, dc, dc, dh], -1)
     return s + 1, product(dz, kernel_transposed), dc, dzs.write(t, dz)
 
@@ -177,6 +180,18 @@ def _weight_gradient(inputs, dz):
   """sum_tb inputs_tb dz_tb, [u, v], in one product."""
   rows, dz = (tf.reshape(x, [-1, x.shape[-1]]) for x in (inputs, dz))
   return product(rows, dz, transpose_a=True)
+
+
+def _reader(*arrays):
+  """The function t -> x[t] of each array x [T, B, u].
+
+  A TPU is given one array: XLA lays narrow ones out with time innermost, and a loop then reads
+  the whole of each of them at every step.
+  """
+  if not has_accelerator():
+    return lambda t: [x[t] for x in arrays]
+  together = tf.concat(arrays, -1)
+  return lambda t: tf.split(together[t], len(arrays), -1)
 
 
 def _array(steps, dtype, shape):
