@@ -5,7 +5,6 @@
 
 After one 'ready', for every path on stdin a line of JSON: seconds, memory, XLA's estimates, or the
 error. A program that takes longer than the limit, or brings the compiler down, ends the process.
-It uses private parts of JAX, so its version is pinned.
 """
 
 import json
@@ -20,18 +19,14 @@ os.environ.setdefault('ALLOW_MULTIPLE_LIBTPU_LOAD', '1')  # no process here hold
 os.environ['JAX_PLATFORMS'] = 'cpu'
 
 from jax._src import compiler
-from jax._src.interpreters import mlir
-from jax._src.lib import _jax, xla_client
+from jax._src.lib import xla_client
 from jax.experimental import topologies
-from jaxlib.mlir import ir
 
-from benchmarks import hlo_cost
+from benchmarks import exported, hlo_cost
 
 # Products of bfloat16 a second, by the maker's data sheet and by XLA's own `optimal_seconds` of a
 # large one, and cycles a second, from the size of the matrix units.
 PEAKS = {'v5e': (197e12, 1.5e9), 'v6e': (918e12, 1.75e9)}
-_COPY = re.compile(r'"?mhlo\.copy"?\(?\s*(%\w+)\)?(?: \{[^}]*\})? : (?:\((tensor<[^>]*>)\) -> )?'
-                   r'(tensor<[^>]*>)')
 
 
 def main(topology, chips='1', limit='600'):
@@ -51,12 +46,8 @@ def main(topology, chips='1', limit='600'):
 
 def measure(path, topology, devices):
   """What a program takes to compile and, by XLA's estimates, to run."""
-  with open(path, 'rb') as file:
-    computation = xla_client.XlaComputation(file.read())
-  with mlir.make_ir_context():
-    text = str(ir.Module.parse(_jax.mlir.xla_computation_to_mlir_module(computation)))
-    # HLO's copy has no StableHLO form; a reshape to the same shape does as well.
-    module = ir.Module.parse(_COPY.sub(r'stablehlo.reshape \1 : (\3) -> \3', text))
+  with exported.make_ir_context():
+    module = exported.as_module(exported.read(path))
     options = compiler.get_compile_options(
         num_replicas=len(devices), num_partitions=1,
         device_assignment=[[device.id] for device in devices])

@@ -1,0 +1,29 @@
+"""Reads programs that `export_programs` wrote; for an environment that has jax.
+
+It uses private parts of JAX, so its version is pinned (0.10.2).
+"""
+
+import re
+
+from jax._src.interpreters import mlir
+from jax._src.lib import _jax, xla_client
+from jaxlib.mlir import ir
+
+_COPY = re.compile(r'"?mhlo\.copy"?\(?\s*(%\w+)\)?(?: \{[^}]*\})? : (?:\((tensor<[^>]*>)\) -> )?'
+                   r'(tensor<[^>]*>)')
+
+
+def read(path):
+  """A computation from a file of serialized HLO."""
+  with open(path, 'rb') as file:
+    return xla_client.XlaComputation(file.read())
+
+
+def as_module(computation):
+  """The computation as XLA's compilers take it; within `mlir.make_ir_context()`."""
+  text = str(ir.Module.parse(_jax.mlir.xla_computation_to_mlir_module(computation)))
+  # HLO's copy has no StableHLO form; a reshape to the same shape does as well.
+  return ir.Module.parse(_COPY.sub(r'stablehlo.reshape \1 : (\3) -> \3', text))
+
+
+make_ir_context = mlir.make_ir_context

@@ -1,0 +1,1 @@
+"""What a GPU makes of our programs, measured where there is JAX and no TensorFlow."""

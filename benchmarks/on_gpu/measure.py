@@ -1,0 +1,131 @@
+"""Times exported programs on the device that JAX finds, beside JAX's and cuDNN's own LSTM.
+
+    python -m benchmarks.on_gpu.measure runs/gpu_programs ROWS.jsonl [SECONDS]
+
+Needs jax (0.10.2), optax for the same models in plain JAX (`jax_models`), and PyTorch for its LSTM;
+what is missing is an error in the row. One row a cell: milliseconds of the gradients of model and
+policy (median and lowest of 20 calls), seconds to compile, the device. It ends after SECONDS (540);
+rows that are there are not made again. Products are TF32 on a GPU that has it, as TensorFlow's and
+cuDNN's are, unless NVIDIA_TF32_OVERRIDE=0. Inputs are random numbers: the time does not depend on
+them.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+
+import jax
+import numpy as np
+from jax._src import compiler
+from jax._src.lib import xla_client
+
+from benchmarks import exported
+
+_REPEATS = 20
+_SLOW = 1.0  # seconds a call, above which three calls are enough
+
+
+def main(programs, out, seconds='540'):
+  deadline, out = time.monotonic() + float(seconds), pathlib.Path(out)
+  rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+  done = {row['cell'] for row in rows}
+  device = jax.devices()[0]
+  for cell, measured in _measurements(pathlib.Path(programs), device):
+    if cell in done:
+      continue
+    if time.monotonic() > deadline:
+      print(f'the time is up before {cell}; the same command goes on.')
+      return
+    try:
+      row = measured()
+    except Exception as error:  # whatever XLA, JAX or PyTorch says
+      row = {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'}
+    row = {'cell': cell} | row | {
+        'device': getattr(device, 'device_kind', device.platform), 'jax': jax.__version__,
+        'tf32': os.environ.get('NVIDIA_TF32_OVERRIDE', 'default')}
+    rows.append(row)
+    with out.open('a') as file:
+      file.write(json.dumps(row) + '\n')
+    print(json.dumps(row), flush=True)
+
+
+def _measurements(programs, device):
+  """(name, function that measures): cuDNN and plain JAX after the cells that they stand beside."""
+  for folder in sorted(path for path in programs.iterdir() if path.is_dir()):
+    yield folder.name, lambda folder=folder: {
+        path.stem: _program(path, device) for path in sorted(folder.glob('*.hlo'))}
+    _, model, horizon, times, dtype = folder.name.split('-')
+    if model == 'lstm' and dtype == 'float32':
+      sizes = int(horizon), 64 * int(times)
+      yield f'cudnn-{folder.name}', lambda sizes=sizes: _cudnn(*sizes)
+    if times == '1' and dtype == 'float32' and model in ('lstm', 'transformer'):
+      yield f'jax-{folder.name}', lambda model=model, horizon=horizon: _plain_jax(
+          model, int(horizon))
+
+
+def _program(path, device):
+  computation = exported.read(path)
+  with exported.make_ir_context():
+    module = exported.as_module(computation)
+    options = compiler.get_compile_options(
+        num_replicas=1, num_partitions=1, device_assignment=[[device.id]])
+    began = time.perf_counter()
+    program = device.client.compile_and_load(module, xla_client.DeviceList((device,)), options)
+    compiled = time.perf_counter() - began
+  draws = np.random.default_rng(0)
+  inputs = [jax.device_put(_random(draws, shape), device)
+            for shape in computation.program_shape().parameter_shapes()]
+
+  def run():
+    jax.block_until_ready(program.execute(inputs))
+
+  return _times(run) | {'compile_seconds': round(compiled, 2)}
+
+
+def _random(draws, shape):
+  values = draws.uniform(0.1, 0.9, shape.dimensions())
+  return values.astype(shape.element_type())
+
+
+def _plain_jax(model, horizon):
+  from benchmarks import jax_models
+  updates = jax_models.updates(jax_models.MODELS[model](horizon))
+  return {name: _times(update) for name, update in updates.items()}
+
+
+def _cudnn(horizon, batch):
+  """The model gradient of an LSTM of our sizes by PyTorch, whose kernels on a GPU are cuDNN's."""
+  import torch
+  on = 'cuda' if torch.cuda.is_available() else 'cpu'
+  embed, read_out = torch.nn.Linear(13, 72, device=on), torch.nn.Linear(64, 1, device=on)
+  lstm = torch.nn.LSTM(72, 64, 2, device=on)
+  inputs, states = (torch.rand(horizon, batch, size, device=on) for size in (13, 1))
+  parameters = [*embed.parameters(), *lstm.parameters(), *read_out.parameters()]
+
+  def run():
+    loss = ((read_out(lstm(embed(inputs))[0]) - states)**2).mean()
+    torch.autograd.grad(loss, parameters)
+    if on == 'cuda':
+      torch.cuda.synchronize()
+
+  return {'model_gradient': _times(run), 'torch': torch.__version__}
+
+
+def _times(run):
+  run()
+  seconds = []
+  for _ in range(_REPEATS):
+    began = time.perf_counter()
+    run()
+    seconds.append(time.perf_counter() - began)
+    if len(seconds) >= 3 and min(seconds) > _SLOW:
+      break
+  return {'ms': round(1e3 * statistics.median(seconds), 4),
+          'lowest_ms': round(1e3 * min(seconds), 4)}
+
+
+if __name__ == '__main__':
+  main(*sys.argv[1:])
