@@ -101,13 +101,13 @@ class GPT:
     self.horizon = horizon
 
   def init(self, key):
-    keys = jax.random.split(key, 3 * LAYERS + 2)
+    *keys, first, last = jax.random.split(key, 3 * LAYERS + 2)
     layers = [{'qkv': dense(a, EMBEDDING, 3 * EMBEDDING), 'out': dense(b, EMBEDDING, EMBEDDING),
                'mlp': mlp(c, EMBEDDING, HIDDEN, EMBEDDING)}
               for a, b, c in zip(keys[::3], keys[1::3], keys[2::3], strict=True)]
-    return {'embedding': dense(keys[-2], N + M + 1, EMBEDDING), 'layers': layers,
+    return {'embedding': dense(first, N + M + 1, EMBEDDING), 'layers': layers,
             'positions': jnp.zeros([self.horizon, EMBEDDING]),
-            'read_out': dense(keys[-1], EMBEDDING, N)}
+            'read_out': dense(last, EMBEDDING, N)}
 
   def embed(self, p, state, action, t):
     token = with_time(jnp.concatenate([state, action], -1), t, self.horizon)
