@@ -329,7 +329,8 @@ def _points(folder):
     events = EventAccumulator(str(folder / name), size_guidance={'tensors': 0})
     events.Reload()
     for tag in events.Tags()['tensors']:
-      if tag.split('/')[0] not in ('RunTime', 'gin', 'trajectory'):
+      # Clocks, and what every start writes.
+      if tag.split('/')[0] not in ('RunTime', 'gin', '_hparams_', 'trajectory'):
         for number, event in enumerate(sorted(events.Tensors(tag), key=lambda event: event.step)):
           value = tensor_util.make_ndarray(event.tensor_proto)
           points[name, tag, number] = np.append(value, event.step).astype(float)
