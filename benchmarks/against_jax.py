@@ -48,8 +48,7 @@ def main():
     cells = [(model, int(horizon)) for model in given.models for horizon in given.horizons]
     for cell in tqdm(cells, unit='cell'):
       rows[cell] = _compare(*cell, given.jax_python, given.repeats)
-      text = ''.join(json.dumps(row) + '\n' for _, row in sorted(rows.items()))
-      command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
+      speed.write_rows(out, [row for _, row in sorted(rows.items())])
   print(table([row for _, row in sorted(rows.items())]))
 
 

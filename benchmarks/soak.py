@@ -21,8 +21,7 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from asm_tf.errors import UserError
-from benchmarks import faults
+from benchmarks import faults, speed
 from launch import command_line
 
 FAULTS = ('kill', 'quota', 'truncate', 'nan', 'peers')
@@ -51,9 +50,7 @@ def define_flags():
 
 def main():
   given = flags.FLAGS
-  for fault in given.faults:
-    if fault not in FAULTS:
-      raise UserError(f'--faults has {fault!r}: give some of {", ".join(FAULTS)}.')
+  speed.require_some_of('faults', given.faults, FAULTS)
   out = pathlib.Path(given.out).absolute()
   command_line.make_folder(out)
   rows = soak(out, cells(given.faults, given.kills, given.fills, given.damages, given.seed),
@@ -84,9 +81,7 @@ def cells(names, kills, fills, damages, seed):
 def soak(out, made, seed=0, bindings=SMALL):
   """Does what is not done yet; returns a row a cell."""
   path = out / 'rows.jsonl'
-  rows = {}
-  if path.exists():
-    rows = {row['cell']: row for row in map(json.loads, path.read_text().splitlines())}
+  rows = {row['cell']: row for row in speed.read_rows(path)}
   wholes = {}
   for name, cell in tqdm(made.items(), unit='cell', dynamic_ncols=True):
     key = json.dumps(cell)
@@ -101,8 +96,7 @@ def soak(out, made, seed=0, bindings=SMALL):
       generator = np.random.default_rng((seed, zlib.crc32(f'{name} {key}'.encode())))
       counts = _do(cell, folder, *wholes[run], generator)
       rows[name] = {'cell': name, 'key': key, 'fault': fault, 'run': run} | counts
-      command_line.write_in_one_step(path, lambda part: part.write_text(
-          ''.join(json.dumps(row) + '\n' for row in rows.values())))
+      speed.write_rows(path, rows.values())
       if counts['other'] or counts['lost']:
         tqdm.write(f'{key}: {counts}', file=sys.stderr)
       else:

@@ -61,19 +61,28 @@ def main():
     cells = [(model, int(horizon)) for model in given.models for horizon in given.horizons]
     for cell in tqdm(cells, unit='cell'):
       rows[cell] = _run(cell, given.repeats)
-      text = ''.join(json.dumps(rows[key]) + '\n' for key in sorted(rows, key=_order))
-      command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
+      write_rows(out, [rows[key] for key in sorted(rows, key=_order)])
   print(table(sorted(rows.values(), key=lambda row: _order(_key(row)))))
 
 
 def require_cells(models, horizons, there):
   """Raises `UserError` for a model that is not `there`, and what is no horizon."""
-  for model in models:
-    if model not in there:
-      raise UserError(f'--models has {model!r}: give some of {", ".join(there)}.')
-  for horizon in horizons:
-    if not horizon.isdecimal() or int(horizon) < 2:
-      raise UserError(f'--horizons has {horizon!r}: give whole numbers, at least 2.')
+  require_some_of('models', models, there)
+  require_whole_numbers('horizons', horizons, 2)
+
+
+def require_some_of(flag, values, there):
+  """Raises `UserError` for a value of a flag that is not `there`."""
+  for value in values:
+    if value not in there:
+      raise UserError(f'--{flag} has {value!r}: give some of {", ".join(there)}.')
+
+
+def require_whole_numbers(flag, texts, least):
+  """Raises `UserError` for a text of a flag that is no whole number of at least `least`."""
+  for text in texts:
+    if not text.isdecimal() or int(text) < least:
+      raise UserError(f'--{flag} has {text!r}: give whole numbers, at least {least}.')
 
 
 def _run(cell, repeats):
@@ -298,6 +307,10 @@ def _peak_gib():
 
 def read_rows(path):
   return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def write_rows(path, rows):
+  command_line.write_text(path, ''.join(json.dumps(row) + '\n' for row in rows))
 
 
 def _key(row):

@@ -52,8 +52,9 @@ def main():
   rows = speed.read_rows(out)
   if not given.rows:
     _require_their_code(given.clone)
+    speed.require_whole_numbers('horizons', given.horizons, 2)
     references = {(system, horizon): _reference(system, horizon)
-                  for system in given.systems for horizon in map(_as_horizon, given.horizons)}
+                  for system in given.systems for horizon in map(int, given.horizons)}
     command_line.require_writable('out', out)
     done = {_key(row) for row in rows}
     cells = [(*cell, seed, who) for seed in range(given.seeds) for cell in references
@@ -62,8 +63,7 @@ def main():
     for cell in tqdm(missing, unit='run', dynamic_ncols=True):
       reference = references[cell[:2]]
       rows.append(_measure(*cell, reference, given.clone, given.jax_python, given.limit))
-      text = ''.join(json.dumps(row) + '\n' for row in rows)
-      command_line.write_in_one_step(out, lambda part, text=text: part.write_text(text))
+      speed.write_rows(out, rows)
   print(table(rows))
 
 
@@ -71,12 +71,6 @@ def _require_their_code(clone):
   if clone is None or not (pathlib.Path(clone) / 'src/brax/arm/train.py').is_file():
     raise UserError(f'--clone={clone} holds no src/brax/arm/train.py: give a checkout of the '
                     "authors' repository (--help has the command).")
-
-
-def _as_horizon(text):
-  if not text.isdigit() or int(text) < 1:
-    raise UserError(f'--horizons has {text!r}: give whole numbers, such as 20,100.')
-  return int(text)
 
 
 def _reference(system, horizon):

@@ -47,13 +47,9 @@ def define_flags():
 def main():
   given, out = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
   speed.require_cells(given.models, given.horizons, MODELS)
-  for name, there in (('dtypes', DTYPES), ('topologies', TOPOLOGIES)):
-    for value in given[name].value:
-      if value not in there:
-        raise UserError(f'--{name} has {value!r}: give some of {", ".join(there)}.')
-  for times in given.times:
-    if not times.isdecimal() or int(times) < 1:
-      raise UserError(f'--times has {times!r}: give whole numbers, at least 1.')
+  speed.require_some_of('dtypes', given.dtypes, DTYPES)
+  speed.require_some_of('topologies', given.topologies, TOPOLOGIES)
+  speed.require_whole_numbers('times', given.times, 1)
   rows = speed.read_rows(out)
   if not given.rows:
     command_line.require_writable('out', out)
@@ -66,7 +62,7 @@ def main():
       topologies = [name for name in given.topologies if (*export, name) not in there]
       for made in _compile(export, topologies, given.jax_python, given.limit):
         rows += [row | versions for row in made]
-        command_line.write_text(out, ''.join(json.dumps(row) + '\n' for row in rows))
+        speed.write_rows(out, rows)
   print(table(rows))
 
 

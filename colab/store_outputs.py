@@ -17,9 +17,7 @@ NOTEBOOK = pathlib.Path(__file__).with_name('asm_tf.ipynb')
 def main() -> None:
   notebook = nbformat.read(NOTEBOOK, as_version=4)
   with tempfile.TemporaryDirectory() as run:
-    nbclient.NotebookClient(
-        notebook, timeout=3600, resources={'metadata': {'path': str(NOTEBOOK.parent)}}
-    ).execute(env=environment(f'{run}/colab'))
+    execute(notebook, 3600, ASM_TF_RUN=f'{run}/colab')
     for cell in notebook.cells:
       cell.metadata.pop('execution', None)  # its times
       if cell.cell_type == 'code':
@@ -29,10 +27,12 @@ def main() -> None:
   nbformat.write(notebook, NOTEBOOK)
 
 
-def environment(run: str) -> dict[str, str]:
-  """The kernel's environment, with the programs of this one first and its run in `run`."""
+def execute(notebook: nbformat.NotebookNode, seconds_a_cell: int, **variables: str) -> None:
+  """Executes a notebook in a fresh kernel, which sees the programs of this environment first."""
   programs = f'{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-  return os.environ | {'PATH': programs, 'ASM_TF_RUN': run}
+  nbclient.NotebookClient(
+      notebook, timeout=seconds_a_cell, resources={'metadata': {'path': str(NOTEBOOK.parent)}}
+  ).execute(env=os.environ | {'PATH': programs} | variables)
 
 
 def shown(outputs: list, run: str) -> list:

@@ -279,7 +279,7 @@ _TABLE = {
          'agents/sequence_search_agent_test.py::test_the_gaussian_is_fitted_to_the_elite'),
     ],
     'agents/window_validation.py': [
-        ('trust as high as the skill', 'trust = skill**_SHARPNESS', 'trust = skill',
+        ('trust as high as the skill', 'trust = skill**SHARPNESS', 'trust = skill',
          'agents/window_validation_test.py'
          '::test_a_model_is_trusted_by_the_share_of_the_change_that_it_predicts[1]'),
         ('the first error counts for ever', 'total.assign(kept * total', 'total.assign(total',

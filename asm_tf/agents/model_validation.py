@@ -17,7 +17,7 @@ from asm_tf.models.loss import mask_weights
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.replay import episode_steps
 
-_SHARPNESS = 6  # at a tenth less skill on new episodes the policy learns at half its rate
+SHARPNESS = 6  # at a tenth less skill on new episodes the policy learns at half its rate
 
 
 class ModelValidation(tf.Module):
@@ -87,7 +87,7 @@ class ModelValidation(tf.Module):
     gain = tf.maximum(tf.math.divide_no_nan(reference - error, reference), 0.0)
     skill = tf.reduce_mean(weights * gain, 1)  # [1 + B]
     trained, unseen = skill[0], tf.reduce_mean(skill[1:])
-    trust = trained * tf.minimum(tf.math.divide_no_nan(unseen, trained), 1.0)**_SHARPNESS
+    trust = trained * tf.minimum(tf.math.divide_no_nan(unseen, trained), 1.0)**SHARPNESS
     self.trust.assign(trust)
     return_error = returns_of(self._world.reward, start, predicted, actions)[1:] - returns
     self.metrics.record(

@@ -4,6 +4,7 @@ import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.model_validation import SHARPNESS
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
 from asm_tf.gradients.policy_gradient import Actor, roll_out
@@ -12,7 +13,6 @@ from asm_tf.models.timed import ActorFromStep
 from asm_tf.policies.squashed_gaussian import squash
 from asm_tf.replay import episode_steps
 
-_SHARPNESS = 6  # as that of ModelValidation
 _MEMORY = 1000  # steps
 
 
@@ -82,7 +82,7 @@ class WindowValidation(tf.Module):
         tf.reduce_mean(self._world.normalizer.scale(predicted - states[:, 1:])**2, -1)
         for predicted in (model(start, actions), start[:, None]))
     skill = self._skill(tf.where(taken, error, 0.0), tf.where(taken, change, 0.0), taken)
-    trust = skill**_SHARPNESS
+    trust = skill**SHARPNESS
     self._world.critic.trust.assign(trust)
     real = tf.reduce_sum(tf.where(taken, rewards, 0.0), 1)
     imagined = self._imagined_returns(model, start, first_step, noise)

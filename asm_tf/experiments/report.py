@@ -39,8 +39,8 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
       except UserError as error:
         failed[name] = error.message
   if not found:
-    raise UserError(next((failed[name] for name in failed), f'{folder} holds no run: give a folder '
-                         'of runs of launch.main, or one above it.'))
+    raise UserError(next(iter(failed.values()), f'{folder} holds no run: give a folder of runs of '
+                         'launch.main, or one above it.'))
   rows = [row for _, row in sorted(found.items()) if row['env_steps']]
   if not rows:
     raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
@@ -50,8 +50,10 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
 def table_of_failures(failed: dict[str, str]) -> str:
   """A Markdown table of {name of a run: why}."""
   lines = ['Runs that cannot be read, or ended too early:', '', '| run | why |', '|---|---|']
-  return '\n'.join(lines + [f'| {name} | {why.replace("|", chr(92) + "|")} |'
-                            for name, why in sorted(failed.items())])
+  for name, why in sorted(failed.items()):
+    why = why.replace('|', r'\|')
+    lines.append(f'| {name} | {why} |')
+  return '\n'.join(lines)
 
 
 def tables(rows: list[dict]) -> str:
@@ -216,7 +218,7 @@ def _table(rows, horizon):
 
 def _table_of_causes(rows):
   """The quality of models and gradients, where runs compared gradients with the simulator's."""
-  measured = [row for row in rows if any(row.get('gradient_cosine', []))]
+  measured = [row for row in rows if 'gradient_cosine' in row]
   if not measured:
     return []
   lines = ['Medians over the seeds and the second half of the evaluations: skill of the model on '
@@ -229,7 +231,8 @@ def _table_of_causes(rows):
   for (model, system), found in groups.items():
     entries = []
     for cause in CAUSES:
-      values = [value for row in found for value in row[cause][len(row[cause]) // 2:]
+      curves = [row.get(cause, []) for row in found]
+      values = [value for curve in curves for value in curve[len(curve) // 2:]
                 if value is not None]
       entries.append(f'{statistics.median(values):.3g}' if values else '')
     lines.append(f'| {model} | {system} | {" | ".join(entries)} |')

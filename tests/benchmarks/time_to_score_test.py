@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from asm_tf.errors import UserError
-from benchmarks import time_to_score
+from benchmarks import speed, time_to_score
 
 # Prints an evaluation at once, then one a minute.
 _SLOW = ('import json, time\nprint("noise")\n'
@@ -55,6 +55,6 @@ def test_bad_input_is_one_line(tmp_path):
   with pytest.raises(UserError, match='give a checkout'):
     time_to_score._require_their_code(str(tmp_path))
   with pytest.raises(UserError, match='give whole numbers'):
-    time_to_score._as_horizon('20x')
+    speed.require_whole_numbers('horizons', ['20x'], 2)
   with pytest.raises(UserError, match='launch.solve --system=HIVTreatment --horizon=7'):
     time_to_score._reference('HIVTreatment', 7)

@@ -11,13 +11,12 @@ import subprocess
 import sys
 import types
 
-import nbclient
 import nbformat
 import pytest
 
+from colab.store_outputs import NOTEBOOK, execute
 from tests.support.paths import REPOSITORY
 
-NOTEBOOK = REPOSITORY / 'colab/asm_tf.ipynb'
 STEPS = 1520  # the warm-up and an episode
 
 PNG = b'\x89PNG'
@@ -31,15 +30,6 @@ def read():
 def source(name):
   cell, = (cell for cell in read().cells if cell.id == name)
   return cell.source
-
-
-@pytest.fixture
-def kernel_environment(tmp_path):
-  """What the kernel's process sees, as in an activated environment; TMPDIR keeps TensorBoard,
-  which ends with the kernel, apart from others."""
-  programs = f'{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
-  return os.environ | {'TMPDIR': str(tmp_path), 'PATH': programs, 'ASM_TF_STEPS': str(STEPS),
-                       'ASM_TF_RUN': str(tmp_path / 'run')}
 
 
 def test_is_valid_and_shows_what_its_cells_did():
@@ -56,11 +46,11 @@ def test_is_valid_and_shows_what_its_cells_did():
 
 
 @pytest.mark.slow
-def test_runs_from_top_to_bottom(kernel_environment):
+def test_runs_from_top_to_bottom(tmp_path):
   notebook = read()
-  nbclient.NotebookClient(
-      notebook, timeout=500, resources={'metadata': {'path': str(NOTEBOOK.parent)}}
-  ).execute(env=kernel_environment)
+  # TMPDIR keeps TensorBoard, which ends with the kernel, apart from others.
+  execute(notebook, 500, TMPDIR=str(tmp_path), ASM_TF_STEPS=str(STEPS),
+          ASM_TF_RUN=str(tmp_path / 'run'))
   printed, pictures = {}, {}
   for cell in notebook.cells:
     outputs = cell.get('outputs', [])

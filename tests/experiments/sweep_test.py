@@ -377,8 +377,10 @@ def test_causes_are_reported_where_they_were_measured():
             'gradient_cosine': [None, 0.25], 'gradient_relative_error': [None, None]}
   rows = [row('lstm', 'Harvest'), row('markov', 'Harvest') | causes,
           row('markov', 'Harvest', seed=1) | causes | {'gradient_cosine': [0.0, 0.75]}]
+  rows += [row('simulator', 'Harvest') | {'gradient_cosine': [1.0, 1.0]}]  # without a skill
   text = report.tables(rows)
   assert '| markov | Harvest | 0.5 | 2 | 0.5 |  |' in text
+  assert '| simulator | Harvest |  |  | 1 |  |' in text
   assert '| lstm | Harvest | ' not in text
   assert 'cosine' not in report.tables(rows[:1])
 
