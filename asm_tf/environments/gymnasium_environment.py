@@ -74,11 +74,9 @@ class GymnasiumCopies(py_environment.PyEnvironment):
   def batch_size(self) -> int:
     return self._vector.num_envs
 
-  def observation_spec(self) -> array_spec.BoundedArraySpec:
-    system = self._system
-    return array_spec.BoundedArraySpec(
-        [system.state_size + 1], np.float32, np.append(system.state_low, 0),
-        np.append(system.state_high, system.horizon), name='observation')
+  def observation_spec(self) -> array_spec.ArraySpec:
+    # Without bounds, from which TF-Agents would draw number by number to build a network.
+    return array_spec.ArraySpec([self._system.state_size + 1], np.float32, name='observation')
 
   def action_spec(self) -> array_spec.BoundedArraySpec:
     return array_spec.BoundedArraySpec(
@@ -187,6 +185,11 @@ class SeededEpisodes(gymnasium.Wrapper):
     if not np.all(np.isfinite(state)):
       self._fail(f'gave an observation that is not finite, {state.tolist()}: mend the '
                  'environment')
+    if self._system.integer_dtype is not None:
+      low, high = self._system.state_low, self._system.state_high
+      if not np.all((low <= state) & (state <= high) & (state == np.rint(state))):
+        self._fail('gave an observation outside its space, of whole numbers from '
+                   f'{low.min():.0f} to {high.max():.0f}: mend the environment')
     return state
 
   def _fail(self, what, cause=None):

@@ -32,6 +32,7 @@ class GymnasiumSystem:
     state_low: [n] bounds of the flattened observation, -inf where there is none.
     state_high: [n].
     state_names: n names of the flattened observation's parts, where the environment has any.
+    integer_dtype: type of at most two bytes that holds every observation, or None.
   """
 
   is_differentiable = False
@@ -88,6 +89,7 @@ class GymnasiumSystem:
     self.state_low, self.state_high = (
         np.ravel(bound).astype(np.float64) for bound in (space.low, space.high))
     self.state_names = _names(made.env.observation_space)
+    self.integer_dtype = _integer_dtype(space)
     self._action_space = self._checked_actions(made)
     self._control_low = np.ravel(self._action_space.low)
     self._control_high = np.ravel(self._action_space.high)
@@ -167,6 +169,15 @@ class GymnasiumSystem:
     except Exception as error:  # another's code may raise anything
       raise UserError(f'{self.name}: {name} raises {type(error).__name__} ({first_line(error)}): '
                       'mend the environment.') from error
+
+
+def _integer_dtype(space):
+  """The smallest integer type of at most two bytes that holds a Box of whole numbers, or None."""
+  if not np.issubdtype(space.dtype, np.integer):
+    return None
+  low, high = space.low.min(), space.high.max()
+  return next((dtype for dtype in (tf.uint8, tf.int8, tf.uint16, tf.int16)
+               if dtype.min <= low and high <= dtype.max), None)
 
 
 def _names(space, name=''):

@@ -6,7 +6,7 @@ from tf_agents.specs import tensor_spec
 from tf_agents.typing import types
 
 from asm_tf.errors import require_at_least
-from asm_tf.replay.growing_table import GrowingTable, bytes_of
+from asm_tf.replay.growing_table import bytes_of, step_table
 
 
 class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
@@ -19,7 +19,7 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
 
   def __init__(self, data_spec: types.NestedTensorSpec, length: int,
                seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000,
-               batch_steps: int | None = None):
+               batch_steps: int | None = None, integer_dtype: tf.DType | None = None):
     """Builds an empty buffer.
 
     Args:
@@ -30,6 +30,7 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
         episodes are overwritten.
       batch_steps: environment steps of a batch at most, so that an update costs the same at
         every horizon; None for no limit.
+      integer_dtype: type to store states as that are whole numbers; None for any others.
     """
     if batch_steps is not None:
       require_at_least(length - 1, **{'EpisodeReplayBuffer.batch_steps': batch_steps})
@@ -38,14 +39,14 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     super().__init__(episode_spec, capacity=capacity // (length - 1))
     self._length = length
     self._batch_steps = batch_steps
-    self._table = GrowingTable(episode_spec, self.capacity)
+    self._table = step_table(episode_spec, self.capacity, integer_dtype)
     self._added = tf.Variable(0, dtype=tf.int64, trainable=False, name='added')
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
 
   def most_bytes(self, env_steps: int) -> int:
     """Returns the bytes that so many environment steps may take."""
     episodes = -(-env_steps // (self._length - 1))
-    return min(self.capacity, episodes) * bytes_of(self.data_spec)
+    return min(self.capacity, episodes) * self._table.row_bytes
 
   def batch_bytes(self, size: int) -> int:
     """Returns the bytes of a batch."""

@@ -6,7 +6,7 @@ from tf_agents.typing import types
 
 from asm_tf.errors import require_at_least
 from asm_tf.replay import episode_steps
-from asm_tf.replay.growing_table import GrowingTable, bytes_of
+from asm_tf.replay.growing_table import GrowingTable, bytes_of, step_table
 
 
 class WindowReplayBuffer(replay_buffer.ReplayBuffer):
@@ -19,7 +19,8 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
   """
 
   def __init__(self, data_spec: types.NestedTensorSpec, length: int, window: int,
-               seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000):
+               seed: int | tuple[int, ...] = 0, capacity: int = 1_000_000,
+               integer_dtype: tf.DType | None = None):
     """Builds an empty buffer.
 
     Args:
@@ -29,11 +30,12 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
       seed: of the sampling.
       capacity: rows kept, one for each environment step and one for the end of each episode;
         older ones are overwritten.
+      integer_dtype: type to store states as that are whole numbers; None for any others.
     """
     require_at_least(length, **{'WindowReplayBuffer.capacity': capacity})
     super().__init__(data_spec, capacity)
     self._window = window
-    self._table = GrowingTable(data_spec, capacity)
+    self._table = step_table(data_spec, capacity, integer_dtype)
     # Rows and steps count from the beginning of the run; the ring holds number i at i % capacity.
     self._rows = tf.Variable(0, dtype=tf.int64, trainable=False, name='rows')
     self._steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='steps')
@@ -43,7 +45,7 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
 
   def most_bytes(self, env_steps: int) -> int:
     """Returns the bytes that so many environment steps may take."""
-    return min(self.capacity, env_steps) * bytes_of(self.data_spec)
+    return min(self.capacity, env_steps) * self._table.row_bytes
 
   def batch_bytes(self, size: int) -> int:
     """Returns the bytes of a batch."""

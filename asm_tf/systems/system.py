@@ -29,11 +29,13 @@ class System:
     is_differentiable: `step` and `reward` exist, in TensorFlow.
     has_fixed_length: every episode has H steps.
     time_aware: H belongs to the problem: agents see the step, and nothing after H counts.
+    integer_dtype: type that holds every state where they are whole numbers.
   """
 
   is_differentiable = True
   has_fixed_length = True
   time_aware = True
+  integer_dtype: tf.DType | None = None
   start: Sequence[float] = ()
   state_bounds: Sequence[tuple[float, float]] = ()
   control_bounds: Sequence[tuple[float, float]] = ()

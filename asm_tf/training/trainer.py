@@ -80,8 +80,9 @@ class Trainer(tf.Module):
     spec, rows = self.agent.collect_data_spec, system.horizon + 1
     window = self.agent.train_sequence_length - 1
     self.replay = (
-        EpisodeReplayBuffer(spec, rows, (seed, 5)) if window == system.horizon
-        else WindowReplayBuffer(spec, rows, window, (seed, 5)))
+        EpisodeReplayBuffer(spec, rows, (seed, 5), integer_dtype=system.integer_dtype)
+        if window == system.horizon else
+        WindowReplayBuffer(spec, rows, window, (seed, 5), integer_dtype=system.integer_dtype))
     self._batch_size = self.replay.batch_size(batch_size)
     memory.require_memory(
         self.replay.batch_bytes(self._batch_size), 'a batch', 'give a smaller Trainer.batch_size')

@@ -51,8 +51,8 @@ def test_specs_hold_sizes_and_bounds():
   system = GymnasiumSystem(50, 'Pendulum-v1', kwargs={'g': 5.0})
   env = GymnasiumEnvironment(system)
   spec, action_spec = env.observation_spec(), env.action_spec()
-  np.testing.assert_array_equal(spec.minimum, [-1, -1, -8, 0])
-  np.testing.assert_array_equal(spec.maximum, [1, 1, 8, 50])
+  np.testing.assert_array_equal(system.state_low, [-1, -1, -8])
+  np.testing.assert_array_equal(system.state_high, [1, 1, 8])
   assert spec.dtype == tf.float32
   assert spec.shape == [4]
   assert action_spec.shape == [1]
@@ -219,9 +219,29 @@ def test_any_space_that_gymnasium_flattens_is_an_observation():
 def test_whole_numbers_may_bound_an_observation(recwarn):
   image = gymnasium.spaces.Box(0, 255, [2, 2, 3], np.uint8)
   system = GymnasiumSystem(4, SPACES, kwargs={'observation': image})
-  spec = GymnasiumEnvironment(system).observation_spec()
-  assert spec.maximum.tolist() == [255] * 12 + [4]
+  assert system.state_high.tolist() == [255] * 12
   assert not [warning for warning in recwarn if warning.category is RuntimeWarning]
+
+
+@pytest.mark.parametrize(('space', 'dtype'), [
+    (gymnasium.spaces.Box(0, 255, [2, 2, 3], np.uint8), tf.uint8),
+    (gymnasium.spaces.Box(-3, 5, [2], np.int64), tf.int8),
+    (gymnasium.spaces.Box(0, 256, [2], np.int32), tf.uint16),
+    (gymnasium.spaces.Box(-1, 200, [2], np.int32), tf.int16),
+    (gymnasium.spaces.Box(0, 10**6, [2], np.int32), None),
+    (gymnasium.spaces.MultiBinary(4), tf.uint8), (gymnasium.spaces.Discrete(4), tf.uint8),
+    (SPACE, None), (gymnasium.spaces.Box(0, 255, [2], np.float32), None)])
+def test_whole_numbers_are_stored_as_such(space, dtype):
+  assert GymnasiumSystem(4, SPACES, kwargs={'observation': space}).integer_dtype == dtype
+
+
+def test_an_observation_outside_its_space_of_whole_numbers_is_one_line():
+  space = gymnasium.spaces.Box(0, 100, [2], np.uint8)
+  env = GymnasiumEnvironment(GymnasiumSystem(4, SPACES, kwargs={
+      'observation': space, 'reset': (np.array([3, 200]), {})}))
+  with pytest.raises(UserError, match='outside its space, of whole numbers from 0 to 100'), \
+      failures_of(env):
+    env.reset()
 
 
 class Doubled(gymnasium.RewardWrapper):

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.trajectories.trajectory import Trajectory
 
-from asm_tf.replay.growing_table import GrowingTable, bytes_of
+from asm_tf.replay.growing_table import GrowingTable, WholeStatesTable, bytes_of
 
 SPEC = {'number': tf.TensorSpec([], tf.int64), 'state': tf.TensorSpec([2, 3])}
 
@@ -52,6 +53,27 @@ def test_a_checkpoint_holds_what_was_written_and_fits_a_table_of_any_size(tmp_pa
     np.testing.assert_array_equal(other.read(tf.constant([0, 40]))['number'], [1, 2])
     other.write(tf.constant([60], tf.int64), values([3]))
     np.testing.assert_array_equal(other.read(tf.constant([40, 60]))['number'], [2, 3])
+
+
+@pytest.mark.parametrize(('dtype', 'low', 'high'), [
+    (tf.uint8, 0, 255), (tf.int8, -128, 127), (tf.uint16, 0, 65535), (tf.int16, -32768, 32767)])
+def test_whole_states_come_back_as_they_were_and_take_their_own_bytes(dtype, low, high, tmp_path):
+  numbers = tf.TensorSpec([], tf.int32)
+  spec = Trajectory(numbers, tf.TensorSpec([4]), tf.TensorSpec([1]), (), numbers, *[
+      tf.TensorSpec([])] * 2)
+  table = WholeStatesTable(spec, 1000, dtype)
+  assert table.row_bytes == bytes_of(spec) - 3 * (4 - dtype.size)
+  observation = tf.constant([[low, high, 7, 500.25], [1, 2, 3, 1.0]])
+  steps = tf.nest.map_structure(lambda part: tf.ones([2, *part.shape], part.dtype), spec)
+  table.write(tf.constant([0, 30], tf.int64), steps._replace(observation=observation))
+  path = tf.train.Checkpoint(table=table).save(str(tmp_path / 'table'))
+  restored = WholeStatesTable(spec, 1000, dtype)
+  tf.train.Checkpoint(table=restored).restore(path).assert_consumed()
+  for one in (table, restored):
+    found = tf.function(one.read)(tf.constant([[30, 0]]))
+    assert found.observation.dtype == tf.float32
+    np.testing.assert_array_equal(found.observation[0], observation[::-1])
+    np.testing.assert_array_equal(found.reward, [[1, 1]])
 
 
 def test_the_bytes_of_a_row():

@@ -101,6 +101,18 @@ def test_a_restored_buffer_draws_the_same(tmp_path):
       np.testing.assert_array_equal, replay.get_next(30)[0], restored.get_next(30)[0])
 
 
+def test_states_stored_as_integers_are_drawn_as_floats():
+  lengths = [6, 1, 4]
+  plain = build(2, lengths)
+  stored = WindowReplayBuffer(SPEC, H + 1, 2, 0, 100, tf.uint8)
+  for number, length in enumerate(lengths):
+    stored.add_batch(episode(number, length))
+  tf.nest.map_structure(np.testing.assert_array_equal, plain.gather_all(), stored.gather_all())
+  tf.nest.map_structure(
+      np.testing.assert_array_equal, plain.get_next(20)[0], stored.get_next(20)[0])
+  assert stored.most_bytes(100) == plain.most_bytes(100) - 100 * 3
+
+
 def test_clear_empties_it():
   replay = build(2, [6, 6, 6], capacity=10)
   replay.clear()
