@@ -99,8 +99,8 @@ _GIVEN: dict[Callable, tuple[str, ...]] = {
 }
 # Classes that the library constructs: gin binds their constructors in place.
 _CONSTRUCTED: dict[type, tuple[str, ...]] = {
-    EpisodeReplayBuffer: ('data_spec', 'length', 'seed'),
-    WindowReplayBuffer: ('data_spec', 'length', 'window', 'seed'),
+    EpisodeReplayBuffer: ('data_spec', 'length', 'seed', 'integer_dtype'),
+    WindowReplayBuffer: ('data_spec', 'length', 'window', 'seed', 'integer_dtype'),
     Normalizer: ('state_size', 'horizon', 'dtype', 'time_aware'),
     ColoredNoise: ('generator', 'horizon', 'action_size'),
     Execution: ('strategy',),
