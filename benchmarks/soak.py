@@ -31,7 +31,8 @@ SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=500', 'Trainer.warmup_steps=100', 'Trainer
          'TrainingLoop.checkpoint_interval=100')
 RUNS = {'cancer treatment, lstm': ('gin/myriad_lstm.gin', ()),
         'bioreactor, SAC': ('gin/myriad_sac.gin', ('SYSTEM=@Bioreactor',)),
-        'HIV treatment, decision transformer': ('gin/myriad_odt.gin', ('SYSTEM=@HIVTreatment',)),
+        'HIV treatment, decision transformer': (
+            'gin/myriad_odt.gin', ('SYSTEM=@HIVTreatment', 'HORIZON=20')),
         'Pendulum-v1, markov and critic': ('gin/gymnasium.gin', ())}
 _FAULTY = 'faulty cancer treatment, lstm'
 _COUNTS = {'times': 'times', 'identical': 'went on to the identical result',

@@ -1,4 +1,4 @@
-"""What stored data costs: the first checkpoint of a run on images, and a checkpoint as replay grows.
+"""What stored data costs: a checkpoint of a run on images, and one as the replay grows.
 
     python -m benchmarks.storage
 

@@ -94,20 +94,21 @@ class _World(tf.Module):
     super().__init__(name='world')
     states = tf.TensorSpec([None, None, state_size], model.dtype, 'states')
     actions = tf.TensorSpec([None, None, action_size], model.dtype, 'actions')
-    self.predict = tf.function(_predict_up_to(horizon, model), autograph=False, input_signature=[
-        tf.TensorSpec([None, state_size], model.dtype, 'initial_state'), actions])
+    # Traces, not functions, of which saving makes a trace more.
+    self.predict = tf.function(_predict_up_to(horizon, model), autograph=False
+                               ).get_concrete_function(
+        tf.TensorSpec([None, state_size], model.dtype, 'initial_state'), actions)
     self.reward = tf.function(
         # These names let its arguments be given as keywords too.
-        lambda states, actions, t: reward(states, actions, t), autograph=False,
-        input_signature=[states, actions, tf.TensorSpec([None], tf.int32, 't')])
-    self._held = [variable for function in (self.predict, self.reward)
-                  for variable in function.get_concrete_function().variables]
+        lambda states, actions, t: reward(states, actions, t), autograph=False
+    ).get_concrete_function(states, actions, tf.TensorSpec([None], tf.int32, 't'))
+    self._held = [*self.predict.variables, *self.reward.variables]
 
   def signatures(self) -> dict:
     """Returns {name: function} as other runtimes call them."""
-    def named(function, output):
-      return tf.function(lambda *arguments: {output: function(*arguments)}, autograph=False
-                         ).get_concrete_function(*function.input_signature)
+    def named(trace, output):
+      return tf.function(lambda *arguments: {output: trace(*arguments)}, autograph=False
+                         ).get_concrete_function(*trace.structured_input_signature[0])
 
     return {'predict': named(self.predict, 'states'), 'reward': named(self.reward, 'rewards')}
 
