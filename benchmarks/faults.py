@@ -317,7 +317,9 @@ def _read(checkpoint):
   from tensorflow import train
   reader = train.load_checkpoint(checkpoint)
   values = {key: reader.get_tensor(key) for key in reader.get_variable_to_shape_map()}
-  return {key: value for key, value in values.items()
+  # What Python objects keep comes as bytes.
+  return {key: np.array(value, object) if isinstance(value, bytes) else value
+          for key, value in values.items()
           if 'wall_seconds' not in key and key != '_CHECKPOINTABLE_OBJECT_GRAPH'}
 
 

@@ -1,19 +1,31 @@
-"""A short run on a Gymnasium task: saved, evaluated at another length, and filmed."""
+"""Runs on Gymnasium tasks and the trained ones that are kept: evaluated, at any length, filmed."""
+
+import json
+import re
 
 import gin
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from tf_agents.trajectories import time_step as ts
 
+from asm_tf import configurables
 from asm_tf.errors import UserError
-from launch import evaluate
+from launch import command_line, evaluate
 from launch import main as launch_main
+from tests.support.paths import REPOSITORY
 
 SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=60', 'Trainer.warmup_steps=30', 'Trainer.batch_size=4',
          'PolicyLearner.batch_size=4', 'Execution.jit_compile=False', 'Execution.microbatches=1',
          'Markov.hidden_sizes=(4,)', 'RewardModel.hidden_sizes=(4,)', 'Critic.hidden_sizes=(4,)',
          'SquashedGaussianActor.hidden_sizes=(4,)', 'TrainingLoop.eval_interval=60')
+
+
+def configured_system(folder):
+  command_line.parse_gin([str(folder / 'config.gin')], [])
+  settings = gin.get_bindings(configurables.train)
+  return settings['system'](settings['horizon'])
 
 
 def train(folder, *bindings):
@@ -85,3 +97,43 @@ def test_a_policy_that_knows_its_last_step_keeps_its_length(aware_run_dir, fresh
   with pytest.raises(UserError, match='knows 10 of them: leave --horizon'):
     evaluate.run(aware_run_dir, horizon=20)
   assert not (aware_run_dir / 'trajectory.png').exists()
+
+
+TRAINED = sorted((REPOSITORY / 'docs/results/trained').iterdir())
+
+
+@pytest.mark.parametrize('folder', TRAINED, ids=lambda folder: folder.name)
+def test_a_trained_policy_that_is_kept_returns_what_its_run_says(
+    folder, fresh_gin, tmp_path, capsys):
+  evaluate.run(folder, tmp_path / 'picture.png')
+  found = float(re.search(r'return: (\S+)', capsys.readouterr().out)[1])
+  expected = json.loads((folder / 'summary.json').read_text())['return']
+  np.testing.assert_allclose(found, expected, rtol=0.01)
+
+
+@pytest.mark.parametrize('folder', TRAINED, ids=lambda folder: folder.name)
+def test_a_trained_world_model_that_is_kept_knows_what_its_policy_does(
+    folder, fresh_gin, tmp_path):
+  """Its return of the policy's actions is that of the system, as close as the runs came."""
+  if not (folder / 'world_model').exists():
+    pytest.skip('the run is kept without its world model')
+  world = tf.saved_model.load(str(folder / 'world_model'))
+  policy = tf.saved_model.load(str(folder / 'policy'))
+  system = configured_system(folder)
+  start = system.initial_state(1)
+  states, chosen = [start], []
+  for t in range(system.horizon):
+    observation = tf.concat([states[-1], tf.fill([1, 1], float(t))], 1)
+    step = ts.TimeStep(tf.fill([1], min(t, 1)), tf.zeros([1]), tf.ones([1]), observation)
+    chosen.append(policy.action(step).action)
+    states.append(system.step(states[-1], chosen[-1], t))
+  actions, visited = tf.stack(chosen, 1), tf.stack(states[:-1], 1)
+  predicted = tf.concat([start[:, None], world.predict(start, actions)[:, :-1]], 1)
+  real, imagined = (float(tf.reduce_sum(world.reward(seen, actions, tf.range(system.horizon))))
+                    for seen in (visited, predicted))
+  np.testing.assert_allclose(imagined, real, rtol=0.01)
+
+
+def test_all_that_is_kept_of_trained_runs_is_small():
+  assert len(TRAINED) == 5
+  assert sum(file.stat().st_size for folder in TRAINED for file in folder.rglob('*')) < 2 * 2**20
