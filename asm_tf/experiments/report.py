@@ -13,6 +13,12 @@ from asm_tf.experiments.training_runs import CAUSES, finished_rows, last_words, 
 from asm_tf.plots.scores import draw_with_intervals
 
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
+# {cause: (its column, what it is)}.
+_CAUSE_WORDS = {
+    'validation_skill': ('skill', 'skill of the model on new episodes'),
+    'policy_gradient_norm': ('norm', 'norm of its policy gradient'),
+    'gradient_cosine': ('cosine', "cosine with the simulator's gradient"),
+    'gradient_relative_error': ('distance', 'distance from that in units of its norm')}
 
 
 def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
@@ -217,20 +223,21 @@ def _table(rows, horizon):
 
 
 def _table_of_causes(rows):
-  """The quality of models and gradients, where runs compared gradients with the simulator's."""
-  measured = [row for row in rows if 'gradient_cosine' in row]
+  """The quality of models and gradients, as far as the runs measured it."""
+  measured = [row for row in rows if 'validation_skill' in row or 'gradient_cosine' in row]
   if not measured:
     return []
-  lines = ['Medians over the seeds and the second half of the evaluations: skill of the model on '
-           "new episodes, norm of its policy gradient, cosine with the simulator's, and distance "
-           'from it in units of its norm.', '',
-           '| model | system | skill | norm | cosine | distance |', '|---' * 6 + '|']
+  causes = [cause for cause in CAUSES if any(cause in row for row in measured)]
+  lines = ['Medians over the seeds and the second half of the evaluations: '
+           f'{", ".join(_CAUSE_WORDS[cause][1] for cause in causes)}.', '',
+           f'| model | system | {" | ".join(_CAUSE_WORDS[cause][0] for cause in causes)} |',
+           '|---' * (2 + len(causes)) + '|']
   groups: dict[tuple[str, str], list[dict]] = {}
   for row in measured:
     groups.setdefault((run_statistics.label(row), row['system']), []).append(row)
   for (model, system), found in groups.items():
     entries = []
-    for cause in CAUSES:
+    for cause in causes:
       curves = [row.get(cause, []) for row in found]
       values = [value for curve in curves for value in curve[len(curve) // 2:]
                 if value is not None]
