@@ -7,6 +7,7 @@ late. It does not import TensorFlow.
 
 import importlib.util
 import os
+import pathlib
 import sys
 
 from asm_tf.quiet import quieten_tensorflow
@@ -15,10 +16,15 @@ __version__ = '0.3.0.dev0'
 
 
 def _require_keras_2():
-  if 'tensorflow' in sys.modules and _uses_keras_3(vars(sys.modules['tensorflow'])['keras']):
-    raise ImportError(
-        'tf.keras was used before asm_tf was imported, so TensorFlow has loaded Keras 3, '
-        'which TF-Agents cannot use. Import asm_tf first, or set TF_USE_LEGACY_KERAS=1.')
+  if 'tensorflow' in sys.modules:
+    tensorflow = sys.modules['tensorflow']
+    if _uses_keras_3(vars(tensorflow)['keras']):
+      raise ImportError(
+          'tf.keras was used before asm_tf was imported, so TensorFlow has loaded Keras 3, '
+          'which TF-Agents cannot use. Import asm_tf first, or set TF_USE_LEGACY_KERAS=1.')
+    # TF-Agents imports `tensorflow.keras`, which TensorFlow would look for in Keras 3.
+    folder = pathlib.Path(importlib.util.find_spec('tf_keras').origin).parent
+    tensorflow.__path__.insert(0, str(folder / 'api/_v2'))
   os.environ['TF_USE_LEGACY_KERAS'] = '1'
 
 

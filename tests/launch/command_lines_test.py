@@ -91,7 +91,8 @@ def test_train_stop_resume_evaluate(tmp_path):
 
 @pytest.mark.parametrize(('imports', 'expected'), [
     ('import asm_tf, tensorflow as tf; print(tf.keras.layers.Layer.__module__)', 'tf_keras'),
-    ('import tensorflow as tf; import asm_tf; print(tf.keras.layers.Layer.__module__)', 'tf_keras'),
+    ('import tensorflow as tf; import asm_tf, tf_agents.agents; '
+     'print(tf.keras.layers.Layer.__module__)', 'tf_keras'),
     ('import tensorflow as tf; tf.keras.layers; import asm_tf', 'Import asm_tf first'),
 ])
 def test_importing_in_any_order_works_or_says_why(imports, expected):
