@@ -106,6 +106,7 @@ class Recorder:
     figure = draw_trajectory(self._system, evaluation.states, evaluation.actions, self._optimal)
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png', dpi=100)
+    figure.clear()  # its parts refer to each other, and would keep megabytes until a collection
     with self._default_writer('eval', env_steps):
       tf.summary.image('trajectory', tf.image.decode_png(buffer.getvalue(), 4)[None])
 
