@@ -1,6 +1,8 @@
 """When a run is evaluated, saved and stopped."""
 
-from collections.abc import Callable
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
 
 from asm_tf.errors import UserError, require_at_least
 from asm_tf.training.checkpointer import Checkpointer
@@ -53,29 +55,33 @@ class TrainingLoop:
       Stopped: after a signal; the run is saved.
       UserError: if the system yields no episode to learn from; the run is saved.
     """
-    saved = trainer.env_steps
-    while True:
-      steps = trainer.env_steps
-      is_last = steps >= self.num_env_steps
-      if trainer.is_between_episodes:
-        if self._evaluation_is_due(steps, recorder.evaluated_steps, is_last):
-          self._evaluate(trainer, evaluator, recorder, is_last)
-        if steps // self._checkpoint_interval > saved // self._checkpoint_interval or is_last:
+    saved, is_traced = trainer.env_steps, False
+    with contextlib.ExitStack() as stack:
+      while True:
+        steps = trainer.env_steps
+        is_last = steps >= self.num_env_steps
+        if trainer.is_between_episodes:
+          if self._evaluation_is_due(steps, recorder.evaluated_steps, is_last):
+            self._evaluate(trainer, evaluator, recorder, is_last)
+          if steps // self._checkpoint_interval > saved // self._checkpoint_interval or is_last:
+            recorder.save(checkpointer)
+            saved = steps
+          if is_last:
+            return
+        if signal_number := stop_signal():
           recorder.save(checkpointer)
-          saved = steps
-        if is_last:
-          return
-      if signal_number := stop_signal():
-        recorder.save(checkpointer)
-        raise Stopped(signal_number)
-      if trainer.only_drops_episodes:
-        recorder.save(checkpointer)
-        raise UserError(
-            f'the last episodes of {trainer.system.name} all hold numbers that are not finite '
-            f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or '
-            'reward, then go on with --resume; the run is saved.')
-      profiler.iterate()
-      recorder.show_progress(trainer.env_steps)
+          raise Stopped(signal_number)
+        if trainer.only_drops_episodes:
+          recorder.save(checkpointer)
+          raise UserError(
+              f'the last episodes of {trainer.system.name} all hold numbers that are not finite '
+              f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or '
+              'reward, then go on with --resume; the run is saved.')
+        profiler.iterate()
+        recorder.show_progress(trainer.env_steps)
+        if trainer.updates and not is_traced:
+          stack.enter_context(_graphs_set_aside())
+          is_traced = True
 
   def _evaluation_is_due(self, steps, evaluated, is_last):
     interval = self._eval_interval
@@ -86,3 +92,20 @@ class TrainingLoop:
     recorder.record(trainer, evaluation)
     if is_last or trainer.env_steps // self._eval_interval % _EVALUATIONS_PER_PICTURE == 0:
       recorder.draw(trainer.env_steps, evaluation)
+
+
+@contextlib.contextmanager
+def _graphs_set_aside() -> Iterator[None]:
+  """A context in which Python's collector leaves alone what there is.
+
+  Tracing makes millions of objects that live as long as their graph. While they count, the
+  collector waits for a quarter as many new ones, and what pictures and checkpoints leave behind
+  adds up to megabytes.
+  """
+  gc.collect()
+  gc.freeze()
+  gc.collect()  # from now on few are old
+  try:
+    yield
+  finally:
+    gc.unfreeze()
