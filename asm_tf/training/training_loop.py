@@ -100,8 +100,11 @@ def _graphs_set_aside() -> Iterator[None]:
 
   Tracing makes millions of objects that live as long as their graph. While they count, the
   collector waits for a quarter as many new ones, and what pictures and checkpoints leave behind
-  adds up to megabytes.
+  adds up to megabytes. Nothing happens where the process has set objects aside on its own.
   """
+  if gc.get_freeze_count():
+    yield
+    return
   gc.collect()
   gc.freeze()
   gc.collect()  # from now on few are old

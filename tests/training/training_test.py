@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gc
 import json
 import pathlib
 import shutil
@@ -22,6 +23,7 @@ from asm_tf.policies.saved_policy import SavedPolicy
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import train as train_module
+from asm_tf.training import training_loop
 from asm_tf.training.checkpointer import Checkpointer
 from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.recorder import Recorder
@@ -200,6 +202,20 @@ def test_profiling_leaves_a_profile_and_the_same_run(whole_run, tmp_path):
   train(tmp_path / 'run', profile=True)
   assert_same_run(tmp_path / 'run', whole_run[0])
   assert list((tmp_path / 'run/train/plugins/profile').glob('*/*.xplane.pb'))
+
+
+def test_graphs_are_kept_from_the_collector_as_long_as_the_run():
+  gc.unfreeze()  # what conftest.py set aside
+  try:
+    with training_loop._graphs_set_aside():
+      assert gc.get_freeze_count() > 10_000
+    assert gc.get_freeze_count() == 0
+    gc.freeze()
+    with training_loop._graphs_set_aside():
+      pass
+    assert gc.get_freeze_count() > 10_000
+  finally:
+    gc.freeze()
 
 
 def test_a_finished_run_can_be_extended(whole_run, tmp_path):
