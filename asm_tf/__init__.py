@@ -9,6 +9,7 @@ import importlib.util
 import os
 import pathlib
 import sys
+import warnings
 
 from asm_tf.quiet import quieten_tensorflow
 
@@ -63,10 +64,17 @@ def _keep_freed_memory():
 
 
 def _silence_gym():
-  """Silences gym, which TF-Agents imports and which prints a banner about its own end of life."""
+  """Silences gym, which TF-Agents imports.
+
+  It prints a banner about its own end of life, and has Python show everybody's warnings of what is
+  deprecated.
+  """
   if importlib.util.find_spec('gym_notices'):
     from gym_notices import notices
     notices.notices.clear()
+  if importlib.util.find_spec('gym'):
+    with warnings.catch_warnings():
+      importlib.import_module('gym')
 
 
 _require_packages()

@@ -18,6 +18,7 @@ import time
 
 import numpy as np
 
+import asm_tf  # noqa: F401, has TensorFlow start without a word
 from benchmarks.faulty_systems import BROKEN
 
 REPOSITORY = pathlib.Path(__file__).parents[1]

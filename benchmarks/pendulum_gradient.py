@@ -10,13 +10,14 @@ import json
 import math
 
 import tensorflow as tf
-from absl import app, flags
+from absl import flags
 
 from asm_tf.agents.execution import Execution
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient, predicted_returns, roll_out
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from launch import command_line
 
 _BATCH_SIZE, _EVALUATED = 16, 256  # trajectories
 
@@ -50,7 +51,7 @@ def starts(count):
   return tf.stack([tf.cos(angle), tf.sin(angle), velocity], -1)
 
 
-def main(_):
+def main():
   horizon, seed = flags.FLAGS.horizon, flags.FLAGS.seed
   tf.keras.utils.set_random_seed(seed)
   model, normalizer = Pendulum(), Normalizer(3, horizon)
@@ -85,4 +86,4 @@ def main(_):
 
 
 if __name__ == '__main__':
-  app.run(main)
+  command_line.run(main)

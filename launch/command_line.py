@@ -259,8 +259,8 @@ def _guarded(main, arguments=(), names=()):
           f'{failed}', file=sys.stderr)
     return 1
   except KeyboardInterrupt:
-    _complain('interrupted; what was saved is kept: the same command goes on, launch.main with '
-              '--root_dir and --resume.')
+    how = ' with --root_dir and --resume' if 'resume' in flags.FLAGS else ''
+    _complain(f'interrupted; what was saved is kept: the same command{how} goes on.')
     return 130
   except BrokenPipeError:  # the reader, `head` for example, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

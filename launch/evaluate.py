@@ -1,8 +1,10 @@
 """Evaluates the saved policy of a finished run in a fresh process.
 
     python -m launch.evaluate --run_dir=runs/myriad_lstm-20261122-120000
+    python -m launch.evaluate --run_dir=runs/myriad_lstm-*     # the newest of them
 """
 
+import glob
 import os
 import pathlib
 import re
@@ -16,7 +18,8 @@ from launch import command_line
 
 def define_flags() -> None:
   flags.DEFINE_string(
-      'run_dir', None, 'Folder of a run that launch.main has finished.', required=True)
+      'run_dir', None, 'Folder of a run that launch.main has finished; of a pattern, the newest '
+      'that there is.', required=True)
   flags.DEFINE_string(
       'plot', None, 'PNG file for the trajectory (default: trajectory.png in the run folder).')
   flags.DEFINE_integer('episodes', 32, 'Episodes, where anything in them is random.',
@@ -38,7 +41,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
         allow_gin_imports: bool = False, episodes: int = 32, horizon: int | None = None,
         video: str | pathlib.Path | None = None) -> None:
   """Runs the command with the flags of the same names."""
-  run_dir = pathlib.Path(run_dir)
+  run_dir = pathlib.Path(_newest(run_dir))
   _require_finished(run_dir)
   plot = pathlib.Path(plot or run_dir / 'trajectory.png')
   command_line.require_writable('plot', plot)
@@ -88,6 +91,16 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     command_line.write_in_one_step(video, lambda part: returns.append(film_episode(
         part, video.suffix, system, policies[0], (settings['seed'], 6), modules)))
     print(f'video of an episode with return {returns[0]:.6g}: {video}')
+
+
+def _newest(pattern):
+  """The path of that name; else the newest finished run that a pattern such as runs/* matches.
+
+  A shell does not expand a pattern within --run_dir=..
+  """
+  found = [] if os.path.exists(pattern) else [
+      path for path in glob.glob(str(pattern)) if os.path.isfile(f'{path}/summary.json')]
+  return max(found, key=os.path.getmtime, default=pattern)
 
 
 def _require_finished(run_dir):

@@ -1,5 +1,6 @@
 """Stopping a run between two iterations, so that it can be saved."""
 
+import os
 import signal
 
 
@@ -36,5 +37,6 @@ class StopSignal:
       signal.signal(number, handler)
 
   def _handle(self, number, _):
+    os.write(2, b'\nstopping: the run is saved after this round of updates.\n')  # printing may wait
     self.signal_number = number
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the second Ctrl-C is final

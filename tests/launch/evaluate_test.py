@@ -1,7 +1,9 @@
 """Runs on Gymnasium tasks and the trained ones that are kept: evaluated, at any length, filmed."""
 
 import json
+import os
 import re
+import shutil
 
 import gin
 import numpy as np
@@ -97,6 +99,18 @@ def test_a_policy_that_knows_its_last_step_keeps_its_length(aware_run_dir, fresh
   with pytest.raises(UserError, match='knows 10 of them: leave --horizon'):
     evaluate.run(aware_run_dir, horizon=20)
   assert not (aware_run_dir / 'trajectory.png').exists()
+
+
+def test_of_a_pattern_the_newest_finished_run_is_evaluated(run_dir, fresh_gin, tmp_path, capsys):
+  runs = [tmp_path / name for name in ('run-a', 'run-b', 'run-c')]
+  for age, run in enumerate(runs):
+    shutil.copytree(run_dir, run)
+    os.utime(run, (1000 - age, 1000 - age))
+  (runs[0] / 'summary.json').unlink()
+  evaluate.run(tmp_path / 'run-*', episodes=2)
+  assert f'picture: {runs[1]}' in capsys.readouterr().out
+  with pytest.raises(UserError, match=r'run_dir=.*none-\* holds no run'):
+    evaluate.run(tmp_path / 'none-*')
 
 
 TRAINED = sorted((REPOSITORY / 'docs/results/trained').iterdir())

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from asm_tf.plots.scores import draw_with_intervals
 
 
-def fits(horizons: Sequence[int], logs: Sequence[float]) -> tuple[float, float, float, float]:
+def fits(horizons: Sequence[int],
+         logs: Sequence[float] | np.ndarray) -> tuple[float, float, float, float]:
   """Fits logs [K] at horizons [K]; returns (rate, its R^2, exponent, its R^2)."""
   values, found = np.asarray(logs), []
   for x in (np.array(horizons, np.float64), np.log(horizons)):
