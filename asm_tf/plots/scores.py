@@ -27,7 +27,7 @@ def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title
     panels: {name of the panel: {name of the line: (x, middle, low, high)}}.
     xlabel: of the lowest panel.
     ylabel: of every panel; a panel's name is added where there are several. Panels side by side
-      share the axis.
+      share the axis where there is a reference: other returns have scales of their own.
     title: of the figure.
     x_ticks: places of the ticks on a logarithmic x axis; None for a linear one.
     reference: height of a dashed line, such as the optimum's score.
@@ -41,7 +41,7 @@ def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title
   columns = 4 if len(panels) > 4 else 1
   rows = -(-len(panels) // columns)
   figure, axes = new_figure(rows, 6.4 if columns == 1 else 10.0, 2.6 if len(panels) == 1 else 1.9,
-                            columns=columns)
+                            columns=columns, sharey=columns > 1 and reference is not None)
   for axis in axes[len(panels):]:
     axis.set_axis_off()
   for place, (axis, (panel, lines)) in enumerate(zip(axes, panels.items(), strict=False)):

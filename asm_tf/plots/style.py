@@ -15,11 +15,11 @@ _RC: dict[Any, Any] = {'font.size': 9, 'axes.titlesize': 10}
 
 
 def new_figure(rows: int, width: float = 6.4, row_height: float = 1.7, sharex: bool = True,
-               columns: int = 1) -> tuple[Figure, np.ndarray]:
+               columns: int = 1, sharey: bool = False) -> tuple[Figure, np.ndarray]:
   """Returns an empty figure and its axes, row by row; no global state."""
   with mpl.rc_context(_RC):
     figure = Figure(figsize=(width, 0.7 + rows * row_height), dpi=150, layout='constrained')
-    axes = figure.subplots(rows, columns, sharex=sharex, sharey=columns > 1, squeeze=False).ravel()
+    axes = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False).ravel()
   for axis in axes:
     axis.spines[['top', 'right']].set_visible(False)
     axis.grid(alpha=0.25, linewidth=0.5)
