@@ -11,7 +11,7 @@ import pathlib
 import sys
 import warnings
 
-from asm_tf.quiet import quieten_tensorflow
+from asm_tf.quiet import harmless_lines_dropped, import_within
 
 __version__ = '0.3.0.dev0'
 
@@ -63,23 +63,19 @@ def _keep_freed_memory():
   os.environ.setdefault('TF_CPU_ALLOCATOR_USE_BFC', '1')
 
 
-def _silence_gym():
-  """Silences gym, which TF-Agents imports.
-
-  It prints a banner about its own end of life, and has Python show everybody's warnings of what is
-  deprecated.
+def _silence_others():
+  """TensorFlow logs as it starts. So does gym, which TF-Agents imports: it prints a banner about
+  its own end of life, and has Python show everybody's warnings of what is deprecated.
   """
+  import_within('tensorflow', harmless_lines_dropped)
+  import_within('gym', warnings.catch_warnings)
   if importlib.util.find_spec('gym_notices'):
     from gym_notices import notices
     notices.notices.clear()
-  if importlib.util.find_spec('gym'):
-    with warnings.catch_warnings():
-      importlib.import_module('gym')
 
 
 _require_packages()
 _require_keras_2()
 _speed_up_xla()
 _keep_freed_memory()
-_silence_gym()
-quieten_tensorflow()
+_silence_others()

@@ -13,7 +13,8 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from importlib.machinery import ModuleSpec
 
 # TensorFlow on a machine without a GPU; MuJoCo on what Gymnasium's own models say.
@@ -49,27 +50,29 @@ def harmless_lines_dropped() -> Iterator[None]:
           os.write(terminal, line)
 
 
-def quieten_tensorflow() -> None:
-  """Has TensorFlow be imported within `harmless_lines_dropped`, whoever imports it."""
-  if 'tensorflow' not in sys.modules:
-    sys.meta_path.insert(0, _Finder())
+def import_within(name: str, context: Callable[[], AbstractContextManager]) -> None:
+  """Has a module be imported within a context, whoever imports it."""
+  if name not in sys.modules:
+    sys.meta_path.insert(0, _Finder(name, context))
 
 
 class _Finder(importlib.abc.MetaPathFinder):
-  """Finds TensorFlow where the others find it, and wraps its import; works once."""
+  """Finds one module where the others find it, and wraps its import; works once."""
+
+  def __init__(self, name, context):
+    self._name, self._context = name, context
 
   def find_spec(self, fullname: str, path: object = None, target: object = None) -> (
       ModuleSpec | None):
-    if fullname != 'tensorflow':
+    if fullname != self._name:
       return None
     sys.meta_path.remove(self)
     spec = importlib.util.find_spec(fullname)
     if spec is not None and spec.loader is not None:
       spec.loader.exec_module = functools.partial(  # type: ignore[method-assign]
-          _execute, spec.loader.exec_module)
+          self._execute, spec.loader.exec_module)
     return spec
 
-
-def _execute(exec_module, module):
-  with harmless_lines_dropped():
-    exec_module(module)
+  def _execute(self, exec_module, module):
+    with self._context():
+      exec_module(module)

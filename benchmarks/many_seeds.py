@@ -8,17 +8,17 @@ by XLA; milliseconds a seed, measured in turn. The second is of whole runs of th
 per 1,000 environment steps and seed of one run with all cores, and of two at a time with half.
 """
 
-import json
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 from absl import flags
 
+from asm_tf.cores import usable_cores
+from benchmarks import speed
 from launch import command_line
 
 _SEEDS = (1, 2, 5, 10)
@@ -46,18 +46,22 @@ def main():
 
 def stacked_updates(repeats):
   """{seeds: median milliseconds a seed} of a model update."""
-  updates = {seeds: _update(seeds) for seeds in _SEEDS}
+  updates = {seeds: _updates(seeds) for seeds in _SEEDS}
   for update in updates.values():
     update()
-  timed = {seeds: [] for seeds in _SEEDS}
-  for _ in range(repeats):
-    for seeds, update in updates.items():
-      calls = max(_SEEDS) // seeds
-      began = time.perf_counter()
-      for _ in range(calls):
-        update()
-      timed[seeds].append(1e3 * (time.perf_counter() - began) / calls / seeds)
-  return {seeds: statistics.median(values) for seeds, values in timed.items()}
+  return {seeds: 1e3 * statistics.median(seconds) / max(_SEEDS)
+          for seeds, seconds in speed.interleave(updates, repeats).items()}
+
+
+def _updates(seeds):
+  """A function () that makes as many updates as the largest number of seeds has."""
+  update = _update(seeds)
+
+  def often():
+    for _ in range(max(_SEEDS) // seeds):
+      update()
+
+  return often
 
 
 def _update(seeds):
@@ -145,7 +149,7 @@ def _lstm(z, recurrent):
 
 def whole_runs(repeats):
   """Median seconds per 1,000 steps and seed of one run at a time, and of two."""
-  cores = len(os.sched_getaffinity(0))
+  cores = usable_cores()
   alone, pairs = [], []
   for _ in range(repeats):
     alone += _timed(1, cores)
@@ -166,11 +170,10 @@ def _timed(runs, threads):
     for process in started:
       if process.wait():
         raise RuntimeError(f'a run ended with exit code {process.returncode}.')
-    return [_seconds(path) for path in folders]
+    return [_seconds(speed.read_rows(path / 'metrics.jsonl')) for path in folders]
 
 
-def _seconds(path):
-  rows = [json.loads(row) for row in (path / 'metrics.jsonl').read_text().splitlines()]
+def _seconds(rows):
   at = {row['env_steps']: row['wall_seconds'] for row in rows}
   return (at[_LAST] - at[_FIRST]) / (_LAST - _FIRST) * 1e3
 

@@ -115,7 +115,7 @@ def measure(model, horizon, repeats):
     compile_seconds[name] = time.perf_counter() - began
   peak = _peak_gib() - before
   timed |= _naive(model, horizon, trainer) | _data(trainer)
-  seconds = _interleave(timed, repeats)
+  seconds = interleave(timed, repeats)
   for name, calls in {'model_update': times, 'policy_update': times, 'sample': _SAMPLES}.items():
     seconds[name] = [value / calls for value in seconds[name]]
   row = {'model': model, 'horizon': horizon, 'peak_gib': round(peak, 3),
@@ -176,8 +176,8 @@ def _often(function, times):
   return lambda: often().numpy()
 
 
-def make_trainer(model, horizon):
-  """As gin/myriad_<model>.gin builds it."""
+def make_trainer(model, horizon, system=None):
+  """As gin/myriad_<model>.gin builds it; on cancer treatment unless given a class of system."""
   import gin
 
   from asm_tf import configurables
@@ -185,7 +185,8 @@ def make_trainer(model, horizon):
   from asm_tf.training.trainer import Trainer
   command_line.parse_gin([f'gin/myriad_{model}.gin'], [f'HORIZON = {horizon}'])
   make_agent = gin.get_configurable(configurables.make_asm_agent)
-  return gin.get_configurable(Trainer)(CancerTreatment(horizon), make_agent, seed=0)
+  system = CancerTreatment if system is None else system
+  return gin.get_configurable(Trainer)(system(horizon), make_agent, seed=0)
 
 
 def make_warm_trainer(model, horizon):
@@ -256,7 +257,8 @@ def _data(trainer):
   return timed
 
 
-def _interleave(timed, repeats):
+def interleave(timed, repeats):
+  """{name: seconds of each repeat} of {name: function}, called in turn."""
   seconds = {name: [] for name in timed}
   for _ in range(repeats):
     for name, function in timed.items():
@@ -279,7 +281,7 @@ def _end_to_end(model, horizon, repeats):
       name: updates(trainer, count)[name] for name, count in counts.items()}
   for function in timed.values():
     function()
-  seconds = _interleave(timed, repeats)
+  seconds = interleave(timed, repeats)
   shares = [sum(seconds[name][i] * steps / (period * counts[name])
                 for name, period in PERIODS.items()) / seconds['loop'][i] for i in range(repeats)]
   return {'env_steps_per_second': round(steps / statistics.median(seconds['loop']), 1),

@@ -8,19 +8,20 @@ HIV treatment, the LSTM: seconds and size of a checkpoint with so many steps in 
 turn.
 """
 
+import functools
+import itertools
 import pathlib
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 
 import gymnasium
 import numpy as np
 from absl import flags
-from tqdm import trange
 
+from benchmarks import speed
 from launch import command_line
 
 _STEPS = 200
@@ -89,33 +90,27 @@ def checkpoints(repeats):
   from asm_tf.training.checkpointer import Checkpointer
   from asm_tf.training.workers import Workers
   with tempfile.TemporaryDirectory() as folder:
-    made = []
+    saves = {}
     for stored in _STORED:
       path = pathlib.Path(folder) / str(stored)
       path.mkdir()
-      made.append((path, Checkpointer(_trainer_with(stored), path, Workers(None))))
-    seconds = [[] for _ in made]
-    for row in trange(repeats, unit='checkpoint', disable=None):
-      for (_, checkpointer), timed in zip(made, seconds, strict=True):
-        began = time.perf_counter()
-        checkpointer.save(0.0, row)
-        timed.append(time.perf_counter() - began)
-    return [(statistics.median(timed), _megabytes(next(path.glob('*.index')).with_suffix('')))
-            for timed, (path, _) in zip(seconds, made, strict=True)]
+      checkpointer = Checkpointer(_trainer_with(stored), path, Workers(None))
+      saves[path] = functools.partial(_save, checkpointer, itertools.count())
+    return [(statistics.median(seconds), _megabytes(next(path.glob('*.index')).with_suffix('')))
+            for path, seconds in speed.interleave(saves, repeats).items()]
+
+
+def _save(checkpointer, rows):
+  checkpointer.save(0.0, next(rows))
 
 
 def _trainer_with(stored):
   """As gin/myriad_lstm.gin builds it, on HIV treatment, with random numbers in the replay."""
-  import gin
   from tf_agents.specs import tensor_spec
 
-  from asm_tf import configurables
   from asm_tf.systems.myriad.hiv_treatment import HIVTreatment
-  from asm_tf.training.trainer import Trainer
   horizon = 20
-  command_line.parse_gin(['gin/myriad_lstm.gin'], [f'HORIZON = {horizon}'])
-  make_agent = gin.get_configurable(configurables.make_asm_agent)
-  trainer = gin.get_configurable(Trainer)(HIVTreatment(horizon), make_agent, seed=0)
+  trainer = speed.make_trainer('lstm', horizon, HIVTreatment)
   for _ in range(stored // (horizon * _BATCH)):
     trainer.replay.add_batch(
         tensor_spec.sample_spec_nest(trainer.replay.data_spec, outer_dims=[_BATCH]))

@@ -77,12 +77,7 @@ class Trainer(tf.Module):
     noise = ColoredNoise(self._warmup_generator, system.horizon, system.action_size)
     specs = self.env.time_step_spec(), self.env.action_spec()
     self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
-    spec, rows = self.agent.collect_data_spec, system.horizon + 1
-    window = self.agent.train_sequence_length - 1
-    self.replay = (
-        EpisodeReplayBuffer(spec, rows, (seed, 5), integer_dtype=system.integer_dtype)
-        if window == system.horizon else
-        WindowReplayBuffer(spec, rows, window, (seed, 5), integer_dtype=system.integer_dtype))
+    self.replay = _make_replay(self.agent, system, (seed, 5))
     self._batch_size = self.replay.batch_size(batch_size)
     memory.require_memory(
         self.replay.batch_bytes(self._batch_size), 'a batch', 'give a smaller Trainer.batch_size')
@@ -93,7 +88,8 @@ class Trainer(tf.Module):
     self._dropped = tf.Variable(0, dtype=tf.int64, trainable=False, name='dropped_episodes')
     self._consecutive_drops = 0  # of this process: a resume tries again
     accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
-    accumulator = accumulate(spec, 1, rows, [self._take])
+    accumulator = accumulate(
+        self.agent.collect_data_spec, 1, system.horizon + 1, [self._take])
     driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
     warmup_policy = UniformPolicy(*specs, noise)
     warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
@@ -177,3 +173,12 @@ class Trainer(tf.Module):
       self.agent.observe(episodes)
     self.replay.add_batch(episodes)
     return self._dropped.read_value()
+
+
+def _make_replay(agent, system, seed):
+  """Of whole episodes, or of windows where the agent's `train_sequence_length` is shorter."""
+  spec, rows = agent.collect_data_spec, system.horizon + 1
+  if agent.train_sequence_length == rows:
+    return EpisodeReplayBuffer(spec, rows, seed, integer_dtype=system.integer_dtype)
+  window = agent.train_sequence_length - 1
+  return WindowReplayBuffer(spec, rows, window, seed, integer_dtype=system.integer_dtype)

@@ -35,8 +35,8 @@ def episode(number, length):
       discount=tf.constant(np.where(taken, t < length - 1, 0)[None], tf.float32))
 
 
-def build(window, lengths=(), capacity=100, seed=0):
-  replay = WindowReplayBuffer(SPEC, H + 1, window, seed, capacity)
+def build(window, lengths=(), capacity=100, seed=0, integer_dtype=None):
+  replay = WindowReplayBuffer(SPEC, H + 1, window, seed, capacity, integer_dtype)
   for number, length in enumerate(lengths):
     replay.add_batch(episode(number, length))
   return replay
@@ -103,10 +103,7 @@ def test_a_restored_buffer_draws_the_same(tmp_path):
 
 def test_states_stored_as_integers_are_drawn_as_floats():
   lengths = [6, 1, 4]
-  plain = build(2, lengths)
-  stored = WindowReplayBuffer(SPEC, H + 1, 2, 0, 100, tf.uint8)
-  for number, length in enumerate(lengths):
-    stored.add_batch(episode(number, length))
+  plain, stored = build(2, lengths), build(2, lengths, integer_dtype=tf.uint8)
   tf.nest.map_structure(np.testing.assert_array_equal, plain.gather_all(), stored.gather_all())
   tf.nest.map_structure(
       np.testing.assert_array_equal, plain.get_next(20)[0], stored.get_next(20)[0])
