@@ -53,4 +53,7 @@ def shown(outputs: list, run: str) -> list:
 
 
 if __name__ == '__main__':
-  main()
+  try:
+    main()
+  except nbclient.exceptions.DeadKernelError:  # which nbclient makes of Ctrl-C as well
+    sys.exit('error: the kernel ended, interrupted or killed: the notebook is as it was.')

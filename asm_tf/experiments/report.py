@@ -137,21 +137,39 @@ def _draw_systems(rows):
   """One panel per system: the median over seeds and their range, against H or against steps."""
   value, ylabel, reference = measure(rows)
   horizons = _horizons(rows)
-  panels = {}
+  cells: dict[str, dict[str, list[dict]]] = {}
   for row in rows:
-    lines = panels.setdefault(row['system'], {}).setdefault(run_statistics.label(row), {})
-    points = (zip(row['env_steps'], row[value], strict=True) if len(horizons) == 1
-              else [(row['horizon'], row[value][-1])])
-    for x, y in points:
-      lines.setdefault(x, []).append(math.nan if y is None else y)
-  panels = {system: {model: _median_and_range(points) for model, points in lines.items()}
-            for system, lines in panels.items()}
+    cells.setdefault(row['system'], {}).setdefault(run_statistics.label(row), []).append(row)
+  points_of = _last_values if len(horizons) > 1 else _curves
+  panels = {system: {model: _median_and_range(points_of(runs, value))
+                     for model, runs in models.items()} for system, models in cells.items()}
   against = ({'xlabel': 'environment steps'} if len(horizons) == 1 else
              {'xlabel': 'horizon H (steps)', 'x_ticks': horizons})
   return draw_with_intervals(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
       title=(f'{_named(horizons[0])}: ' if len(horizons) == 1 else '')
       + f'median and range of {_seeds(rows)}', reference=reference, **against)
+
+
+def _last_values(runs, value):
+  """{H: last value of each run}."""
+  return {horizon: [_values(run, value)[-1] for run in found]
+          for horizon, found in by_horizon(runs).items()}
+
+
+def _curves(runs, value):
+  """{steps: value of each run}, on a straight line between two evaluations of a run.
+
+  Where episodes end early, no two runs are evaluated after the same steps.
+  """
+  first, last = (choose(run['env_steps'][i] for run in runs) for i, choose in ((0, max), (-1, min)))
+  steps = sorted({step for run in runs for step in run['env_steps'] if first <= step <= last})
+  return dict(zip(steps, np.transpose(
+      [np.interp(steps, run['env_steps'], _values(run, value)) for run in runs]), strict=True))
+
+
+def _values(run, value):
+  return [math.nan if y is None else y for y in run[value]]
 
 
 def _median_and_range(points):

@@ -412,6 +412,13 @@ def test_values_that_are_not_finite_are_shown_as_such_and_returns_are_not_mixed(
   assert set(report.pictures(rows)) == {'systems'}
 
 
+def test_a_curve_is_of_all_seeds_wherever_they_were_evaluated():
+  rows = [row(scores=(0.0, 1.0, None)), row(seed=1, scores=(0.0, 4.0))]
+  rows[0]['env_steps'], rows[1]['env_steps'] = [0, 10, 30], [0, 20]
+  line = report.pictures(rows)['systems'].axes[0].lines[0]
+  np.testing.assert_array_equal(line.get_xydata(), [[0, 0], [10, 1.5], [20, np.nan]])
+
+
 def test_many_models_have_a_picture():
   assert report.pictures([row(f'model_{i}') for i in range(25)])
 
