@@ -156,26 +156,37 @@ class SeededEpisodes(gymnasium.Wrapper):
     observation, reward, terminated, truncated, _ = self._called(
         'step', lambda: self.env.step(system.native_action(action)))
     self.t += 1
-    if reward is None or np.size(reward) != 1:
-      what = 'None' if reward is None else f'{np.size(reward)} numbers'
-      self._fail(f'gave {what} as the reward of a step: mend the environment')
-    reward = float(np.reshape(reward, []))
+    reward = float(self._number(reward, 'reward'))
     if not np.isfinite(reward):
       self._fail(f'gave the reward {reward}: mend the environment')
-    truncated |= self.t == system.horizon
+    terminated = bool(self._number(terminated, 'terminated'))
+    truncated = bool(self._number(truncated, 'truncated')) or self.t == system.horizon
     if (terminated or truncated) and system.has_fixed_length and self.t < system.horizon:
       self._fail(f'ended the episode before H = {system.horizon}: add '
                  '--gin_bindings=GymnasiumSystem.can_terminate=True')
-    return self._state(observation), reward, bool(terminated), bool(truncated), {}
+    return self._state(observation), reward, terminated, truncated, {}
 
   def _called(self, name: str, call: Callable) -> Any:
     """What a call of the environment returns; a `UserError` with its place where it raises."""
     try:
       return call()
     except Exception as error:  # another's code may raise anything
-      frame = traceback.extract_tb(error.__traceback__)[-1]
+      frames = traceback.extract_tb(error.__traceback__)
+      frame, said = frames[-1], ' '.join(str(error).split())
+      if any(one.filename == gymnasium.spaces.utils.__file__ for one in frames):
+        self._fail(f'gave an observation in {name}() that does not fit its space '
+                   f'({type(error).__name__}: {said}): mend the environment', error)
       self._fail(f'raised {type(error).__name__} in {name}(), {os.path.basename(frame.filename)} '
-                 f'line {frame.lineno}: {" ".join(str(error).split())}', error)
+                 f'line {frame.lineno}: {said}', error)
+
+  def _number(self, value, name):
+    """A number, or the one in an array."""
+    array = np.asarray(value)
+    is_real = array.dtype.kind in 'biuf'
+    if array.size != 1 or not is_real:
+      what = f'{array.size} numbers' if is_real else repr(value)
+      self._fail(f'gave {what} as the {name} of a step: mend the environment')
+    return array.item()
 
   def _state(self, observation):
     state = np.ravel(observation).astype(np.float32)

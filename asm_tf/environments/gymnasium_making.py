@@ -33,16 +33,19 @@ def make(name: str, kwargs: dict, wrappers: Sequence[Wrapper] = (),
     with harmless_lines_dropped(), warnings.catch_warnings():
       warnings.simplefilter('ignore', DeprecationWarning)  # of ids: an error says it again
       env = gymnasium.make(name, disable_env_checker=True, **kwargs)
-  except ImportError as error:
+  except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
     raise UserError(f"{name} cannot be made ({first_line(error)}): install what it needs (for "
                     "Gymnasium's own: pip install 'gymnasium[mujoco,box2d]').") from error
-  except (gymnasium.error.Error, TypeError, OSError) as error:
-    raise UserError(f'{name} cannot be made ({first_line(error)}): give the id of a registered '
-                    'environment and the arguments that it takes, and install what it needs.'
-                    ) from error
+  except Exception as error:  # another's code may raise anything
+    raise UserError(f'{name} cannot be made ({type(error).__name__}: {first_line(error)}): give '
+                    'the id of a registered environment and the arguments that it takes, and '
+                    'install what it needs.') from error
   for wrapper in wrappers:
     env = _wrapped(env, name, wrapper)
-  space = env.observation_space
+  space = getattr(env, 'observation_space', None)
+  if not isinstance(space, gymnasium.Space):
+    raise UserError(f'{name} has no observation_space that is a gymnasium.Space: mend the '
+                    'environment.')
   if not space.is_np_flattenable or gymnasium.spaces.flatdim(space) < 1:
     raise UserError(f'{name} has the observation space {space}, which is no fixed number of '
                     'numbers: add a wrapper that makes it one, GymnasiumSystem.wrappers.')

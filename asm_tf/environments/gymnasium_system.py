@@ -94,6 +94,7 @@ class GymnasiumSystem:
     self._control_low = np.ravel(self._action_space.low)
     self._control_high = np.ravel(self._action_space.high)
     self._require_interface(made.unwrapped)
+    self._require_interface(made.env)  # with the user's wrappers
     made.close()
 
   @property
@@ -129,12 +130,12 @@ class GymnasiumSystem:
     require_at_least(2, horizon=horizon)
     if limit is not None and horizon > limit:
       raise UserError(f'the horizon is {horizon}, and an episode of {self.name} ends after '
-                      f'{limit} steps: give HORIZON={limit} or less.')
+                      f'{limit} steps: give a horizon of at most {limit}.')
     return horizon
 
   def _checked_actions(self, made):
     """The action space, a bounded Box of real numbers."""
-    space = made.action_space
+    space = getattr(made, 'action_space', None)
     if not isinstance(space, gymnasium.spaces.Box) or math.prod(space.shape) < 1:
       takes = inspect.signature(type(made.unwrapped)).parameters
       remedy = ("add --gin_bindings=\"GymnasiumSystem.kwargs={'continuous': True}\""

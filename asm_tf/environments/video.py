@@ -58,6 +58,9 @@ def film_episode(path: pathlib.Path, suffix: str, system: GymnasiumSystem,
   done = subprocess.run([sys.executable, '-m', 'asm_tf.environments.draw_episode'],
                         input=json.dumps(description), text=True, capture_output=True, check=False)
   if done.returncode:
-    lines = done.stderr.strip().splitlines() or ['']
-    raise UserError(f'{system.name} cannot be filmed: {lines[-1].removeprefix("error: ")}')
+    line = (done.stderr.strip().splitlines() or [''])[-1]
+    said = line.removeprefix('error: ')
+    if said == line:  # another's code
+      said += ': what it draws by must work here (MuJoCo without a screen: EGL, MUJOCO_GL=egl).'
+    raise UserError(f'{system.name} cannot be filmed: {said}')
   return total

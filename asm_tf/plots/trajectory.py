@@ -64,8 +64,9 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
   """
   size = system.state_size - system.distractors
   own_names = getattr(system, 'state_names', None) or [f'state {i + 1}' for i in range(size)]
-  state_names, control_names = NAMES.get(system.name, (
-      own_names if size <= MAX_LINES else ['state'], ['control']))
+  state_names, control_names = NAMES.get(system.name, ([], []))
+  if len(state_names) != size:  # an environment that is wrapped has others
+    state_names, control_names = own_names if size <= MAX_LINES else ['state'], ['control']
   times = np.arange(len(states)) * system.dt
   figure, axes = style.new_figure(len(state_names) + len(control_names))
   runs = [(states, actions, False)] + ([] if optimal is None else [(*optimal, True)])
@@ -80,8 +81,8 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
   axes[-1].set_xlabel('time')
   left_out = [f'the first {MAX_LINES} of {count} {what}' for count, what in (
       (size, 'states'), (np.shape(actions)[1], 'controls')) if count > MAX_LINES]
-  axes[0].set_title(', '.join(
-      [f'{system.name}, H = {system.horizon}', *left_out]), loc='left')
+  title = f'{system.name}, H = {system.horizon}'
+  axes[0].set_title('\n'.join([title, ', '.join(left_out)] if left_out else [title]), loc='left')
   _label(axes, state_names, own_names, optimal is not None)
   return figure
 

@@ -97,7 +97,7 @@ class Recorder:
       self._write_summaries(row, name)
     shown = ({'return': f'{evaluation.mean_return:.5g}'} if score is None
              else {'score': f'{score:.4f}'})
-    if abs(row['imagination_excess'] or 0.0) > exploitation.LARGEST_EXCESS:
+    if exploitation.parts(row):
       shown['imagination'] = 'parts from reality'
     self._bar.set_postfix(shown, refresh=False)
 

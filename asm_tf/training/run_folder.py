@@ -23,7 +23,7 @@ from pathlib import Path
 import gin
 
 from asm_tf.errors import UserError
-from asm_tf.training import failed_writes
+from asm_tf.training import exploitation, failed_writes
 from asm_tf.training.origin import origin, versions
 
 # A resume may change how long to train.
@@ -188,6 +188,7 @@ class RunFolder:
         'best_normalised_score': max(scores, default=None),
         'return': last['return'],
         'imagination_excess': last.get('imagination_excess'),
+        'imagination_parted_at': exploitation.parted_at(rows),
         'env_steps': last['env_steps'],
         'wall_seconds': last['wall_seconds'],
         'seed': seed,

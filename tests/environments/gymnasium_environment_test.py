@@ -1,6 +1,7 @@
 """A Gymnasium environment as a TF-Agents one: bounds, time, ends, seeds, one-line errors."""
 
 import functools
+import importlib.util
 import sys
 
 import gymnasium
@@ -171,6 +172,32 @@ def test_another_error_in_the_graph_stays_what_it_is():
 BOX = gymnasium.spaces.Box(-1, 1, [2])
 
 
+@pytest.mark.parametrize(('step', 'message'), [
+    (('abc', False, False), "gave 'abc' as the reward"), ((None, False, False), 'None as the rew'),
+    (({'x': 1}, False, False), "{'x': 1} as the reward"), ((1j, False, False), '1j as the reward'),
+    ((0.0, None, False), 'gave None as the terminated'), ((0.0, False, 'no'), "'no' as the trunca"),
+    ((0.0, [True, False], False), '2 numbers as the terminated')])
+def test_what_a_step_gives_is_checked(step, message):
+  env = GymnasiumEnvironment(GymnasiumSystem(4, SPACES, kwargs={'step': (BOX.sample(), *step, {})}))
+  env.reset()
+  with pytest.raises(UserError, match=message), failures_of(env):
+    env.step(tf.zeros([1, 1]))
+
+
+def test_an_observation_that_does_not_fit_its_space_is_one_line():
+  space = gymnasium.spaces.Dict({'a': BOX, 'b': gymnasium.spaces.Discrete(2)})
+  env = GymnasiumEnvironment(GymnasiumSystem(4, SPACES, kwargs={
+      'observation': space, 'reset': ({'a': BOX.sample()}, {})}))
+  with pytest.raises(UserError, match=r"reset\(\) that does not fit its space \(KeyError: 'b'"), \
+      failures_of(env):
+    env.reset()
+
+
+class OfOldGym(gymnasium.Wrapper):
+  def step(self, action):
+    return super().step(action)[:4]
+
+
 @pytest.mark.parametrize(('arguments', 'message'), [
     ((4, 'Nowhere-v0'), "Nowhere-v0 cannot be made .*doesn't exist"),
     ((4, 'Pendulum-v1', True, {'gravity': 3}), 'cannot be made .*gravity'),
@@ -178,9 +205,15 @@ BOX = gymnasium.spaces.Box(-1, 1, [2])
     ((4, 'some_module:Mine-v0'), "--gin_bindings='import some_module'"),
     ((4, None), 'give the id'),
     ((1, 'Pendulum-v1'), 'horizon is 1'),
-    ((201, 'Pendulum-v1'), 'after 200 steps: give HORIZON=200'),
+    ((201, 'Pendulum-v1'), 'after 200 steps: give a horizon of at most 200'),
     ((4, 'CartPole-v1'), 'action space Discrete.2.*choose an environment'),
-    ((4, 'LunarLander-v3'), "GymnasiumSystem.kwargs={'continuous': True}"),
+    pytest.param((4, 'LunarLander-v3'), "GymnasiumSystem.kwargs={'continuous': True}", marks=(
+        pytest.mark.skipif(importlib.util.find_spec('Box2D') is None,
+                           reason='LunarLander is made of Box2D'))),
+    ((4, SPACES, True, {'action': KeyError('x')}), r"cannot be made \(KeyError: 'x'\)"),
+    ((4, SPACES, True, {'observation': None}), 'no observation_space'),
+    ((4, SPACES, True, {'action': None}), 'action space None'),
+    ((4, CORRIDOR, True, {}, True, [f'{__name__}.OfOldGym']), r'step\(\) returns a tuple of 4'),
     ((4, SPACES, True, {'observation': gymnasium.spaces.Sequence(BOX)}), 'no fixed number'),
     ((4, SPACES, True, {'reset': BOX.sample()}), r'reset\(\) returns a ndarray instead of'),
     ((4, SPACES, True, {'step': (BOX.sample(), 0.0, False, {})}), r'step\(\) returns a tuple of 4'),
@@ -302,6 +335,16 @@ def test_a_limit_of_steps_ends_only_what_is_aware_of_it(time_aware):
 def test_agents_that_need_equations_or_a_fixed_length_say_so(make_agent, message):
   with pytest.raises(UserError, match=message):
     Trainer(corridor(), make_agent, seed=0)
+
+
+def test_a_wrapped_environment_is_drawn_under_its_own_names():
+  system = GymnasiumSystem(None, 'Pendulum-v1', wrappers=['TimeAwareObservation'])
+  figure = draw_trajectory(system, np.zeros([4, 4]), np.zeros([3, 1]))
+  assert [axis.get_ylabel() for axis in figure.axes] == [
+      'state 1', 'state 2', 'state 3', 'state 4', 'control']
+  system = GymnasiumSystem(4, SPACES, kwargs={'observation': gymnasium.spaces.Box(0, 1, [9])})
+  figure = draw_trajectory(system, np.zeros([4, 9]), np.zeros([3, 1]))
+  assert figure.axes[0].get_title('left').endswith('\nthe first 5 of 9 states')
 
 
 def test_an_episode_that_ended_early_can_be_drawn():

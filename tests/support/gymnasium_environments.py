@@ -45,10 +45,12 @@ class Corridor(gymnasium.Env):
 
 class Spaces(gymnasium.Env):
   """An environment of given spaces, in which nothing happens; `reset` and `step` replace what
-  its functions return, or are raised."""
+  its functions return, or are raised; an `action` that is an exception is raised at once."""
 
   def __init__(self, observation=Corridor.observation_space, action=Corridor.action_space,
                reset=None, step=None):
+    if isinstance(action, Exception):
+      raise action
     self.observation_space, self.action_space = observation, action
     self._reset, self._step = reset, step
 
