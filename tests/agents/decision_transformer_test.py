@@ -248,10 +248,7 @@ def test_it_overfits_optimal_trajectories(name):
       reward=tf.pad(rewards, pad), discount=tf.ones([64, 21]))
   agent.observe(episodes)
   train = tf.function(agent.train, autograph=False)
-  found = []  # Adam's last steps leave a score of 0.94 to 0.99: the median of three moments counts
-  for updates in range(1, 3001):
+  for _ in range(3000):
     train(episodes)
-    if updates % 1000 == 0:
-      reached = Evaluator(system, lambda *_: agent.policy).evaluate().mean_return
-      found.append(scores.normalised_score(reached, best))
-  assert np.median(found) > 0.95
+  reached = Evaluator(system, lambda *_: agent.policy).evaluate().mean_return
+  assert scores.normalised_score(reached, best) > 0.95
