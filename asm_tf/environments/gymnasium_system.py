@@ -94,7 +94,8 @@ class GymnasiumSystem:
     self._control_low = np.ravel(self._action_space.low)
     self._control_high = np.ravel(self._action_space.high)
     self._require_interface(made.unwrapped)
-    self._require_interface(made.env)  # with the user's wrappers
+    if wrappers:
+      self._require_interface(made.env)
     made.close()
 
   @property

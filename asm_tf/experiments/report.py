@@ -162,7 +162,8 @@ def _curves(runs, value):
 
   Where episodes end early, no two runs are evaluated after the same steps.
   """
-  first, last = (choose(run['env_steps'][i] for run in runs) for i, choose in ((0, max), (-1, min)))
+  first = max(run['env_steps'][0] for run in runs)
+  last = min(run['env_steps'][-1] for run in runs)
   steps = sorted({step for run in runs for step in run['env_steps'] if first <= step <= last})
   return dict(zip(steps, np.transpose(
       [np.interp(steps, run['env_steps'], _values(run, value)) for run in runs]), strict=True))

@@ -82,7 +82,9 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
   left_out = [f'the first {MAX_LINES} of {count} {what}' for count, what in (
       (size, 'states'), (np.shape(actions)[1], 'controls')) if count > MAX_LINES]
   title = f'{system.name}, H = {system.horizon}'
-  axes[0].set_title('\n'.join([title, ', '.join(left_out)] if left_out else [title]), loc='left')
+  if left_out:
+    title += '\n' + ', '.join(left_out)
+  axes[0].set_title(title, loc='left')
   _label(axes, state_names, own_names, optimal is not None)
   return figure
 
