@@ -571,7 +571,8 @@ _TABLE = {
          '::test_a_restored_run_goes_on_to_the_same_bits[make_agent0]'),
     ],
     'training/evaluator.py': [
-        ('every evaluation draws anew', 'self._env.reseed()', 'pass', 'training/evaluator_test.py'
+        ('every evaluation draws anew', 'self._env.reseed(number)', 'pass',
+         'training/evaluator_test.py'
          '::test_an_evaluation_draws_what_its_seed_says_and_nothing_else'),
         ('the seed is ignored', 'seed=(seed, 6)', 'seed=(0, 6)', 'training/evaluator_test.py'
          '::test_an_evaluation_draws_what_its_seed_says_and_nothing_else'),

@@ -60,6 +60,7 @@ class Critic(tf.Module):
     self._trace_decay = trace_decay
     self.trust = tf.Variable(1.0, trainable=False, name='trust')
     self.discount = discount
+    self._execution = setup.execution
     self.imagined_steps = imagined_steps
     self.units = RewardUnits(setup, normalizer.enabled, centered=False)
     self._tau = target_update_tau
@@ -87,7 +88,8 @@ class Critic(tf.Module):
   def tune_entropy_constant(self, entropy: tf.Tensor) -> None:
     """Moves alpha, where it is learned, by the policy's entropy (nats a step)."""
     if self._optimizer is not None:
-      self._optimizer.apply_gradients([(entropy - self._target_entropy, self._log_alpha)])
+      self._execution.apply_if_finite(
+          self._optimizer, [entropy - self._target_entropy], [self._log_alpha])
 
   @property
   def trainable_variables(self) -> list[tf.Variable]:

@@ -25,9 +25,9 @@ class GymnasiumEnvironment(tf_py_environment.TFPyEnvironment):
     """Builds the environment: see `GymnasiumCopies`."""
     super().__init__(GymnasiumCopies(system, batch_size, seed))
 
-  def reseed(self) -> None:
-    """Starts again at the first episodes, in eager code or a graph."""
-    tf.numpy_function(self.pyenv.reseed, [], [])
+  def reseed(self, number: int = 0) -> None:
+    """Goes on as after so many episodes of every copy, in eager code or a graph."""
+    tf.numpy_function(self.pyenv.reseed, [number], [])
 
   def checkpoint_items(self) -> dict:
     """What a checkpoint between two episodes must hold, by name."""
@@ -82,9 +82,9 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     return array_spec.BoundedArraySpec(
         [self._system.action_size], np.float32, -1.0, 1.0, name='action')
 
-  def reseed(self) -> None:
-    """Starts again at the first episodes."""
-    self.episodes.restart()
+  def reseed(self, number: int = 0) -> None:
+    """Goes on as after so many episodes of every copy."""
+    self.episodes.go_on_after(number)
 
   def _reset(self):
     states, _ = self._guarded(self._vector.reset)
@@ -223,8 +223,9 @@ class EpisodeNumbers(tf.train.experimental.PythonState):
     """The number of the episode that copy i is in."""
     return int(self._begun[i])
 
-  def restart(self) -> None:
-    self._begun[:] = 0
+  def go_on_after(self, number: int) -> None:
+    """Counts as if every copy had begun so many episodes."""
+    self._begun[:] = number
 
   def serialize(self) -> bytes:
     return self._begun.tobytes()

@@ -15,6 +15,8 @@ def make_environment(system: System | GymnasiumSystem, batch_size: int = 1,
                      seed: int | tuple[int, ...] = 0) -> SystemEnvironment | GymnasiumEnvironment:
   """Makes a TF environment of `batch_size` copies with `reseed` and `checkpoint_items`.
 
+  After `reseed(k)` an episode meets the same random numbers every time, others for every k.
+
   Args:
     system: `System`, whose equations run in the graph, or `GymnasiumSystem`.
     batch_size: number of copies.

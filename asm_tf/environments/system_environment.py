@@ -37,12 +37,12 @@ class SystemEnvironment(tf_environment.TFEnvironment):
     self._t = tf.Variable(_NOT_STARTED, name='t')
     self._state = tf.Variable(system.initial_state(batch_size), name='state')
     self._reward = tf.Variable(tf.zeros([batch_size]), name='reward')
-    self._seed = seed
-    self._generator = tf.random.Generator.from_seed(seed, alg='philox')
+    self._seed = tuple(np.atleast_1d(seed).tolist())
+    self._generator = tf.random.Generator.from_seed((*self._seed, 0), alg='philox')
 
-  def reseed(self) -> None:
-    """Starts the process noise again from the seed."""
-    self._generator.reset_from_seed(self._seed)
+  def reseed(self, number: int = 0) -> None:
+    """Starts the process noise again, from the seed and a number."""
+    self._generator.reset_from_seed((*self._seed, number))
 
   def checkpoint_items(self) -> dict:
     """What a checkpoint must hold, by name (a TFEnvironment is not trackable)."""

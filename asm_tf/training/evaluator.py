@@ -79,9 +79,12 @@ class Evaluator:
   def evaluate(self) -> Evaluation:
     """Runs the policy."""
     rounds = -(-self._episodes // self._env.batch_size)
+    batches = []
     with failures_of(self._env):
-      self._env.reseed()
-      batches = [self._run() for _ in range(rounds)]
+      for number in range(rounds):
+        # What copies met after an early end, unobserved, must not move the episodes to come.
+        self._env.reseed(number)
+        batches.append(self._run())
     episodes = tf.nest.map_structure(
         lambda *parts: tf.concat(parts, 0)[:self._episodes], *batches)
     returns = tf.reduce_sum(episodes.reward[:, :-1], 1)

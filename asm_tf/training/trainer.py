@@ -21,8 +21,9 @@ from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.system import System
 
-# Environment steps' worth of updates between two returns to Python: about a second.
-_CHUNK = 2000
+# Updates between two returns to Python, about a second's: so many steps of the sequences of one
+# batch item after the other, and no more updates than these.
+_CHUNK_STEPS, _MOST_UPDATES = 2000, 100
 # As many dropped episodes in a row are no accident.
 _MAX_CONSECUTIVE_DROPS = 10
 
@@ -70,13 +71,14 @@ class Trainer(tf.Module):
     if system.has_fixed_length:
       self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
-    self._chunk = max(1, _CHUNK // system.horizon)
 
     self.env = make_environment(system, seed=(seed, 3))
     self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
     noise = ColoredNoise(self._warmup_generator, system.horizon, system.action_size)
     specs = self.env.time_step_spec(), self.env.action_spec()
     self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
+    steps = self.agent.train_sequence_length - 1
+    self._chunk = min(max(1, _CHUNK_STEPS // steps), _MOST_UPDATES)
     self.replay = _make_replay(self.agent, system, (seed, 5))
     self._batch_size = self.replay.batch_size(batch_size)
     memory.require_memory(

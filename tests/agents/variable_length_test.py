@@ -368,6 +368,19 @@ def test_evaluation_runs_whole_episodes_of_any_length():
   assert evaluate(-0.5).mean_return == staying.mean_return
 
 
+def test_every_policy_is_evaluated_from_the_same_starts():
+  """Eight copies, four times each: what comes after an early end moves none of the others."""
+  def returns(action):
+    system = GymnasiumSystem(H, CORRIDOR, copies=8)
+    return Evaluator(system, lambda *specs: Constant(*specs, action)).evaluate().returns
+
+  staying, leaving = returns(-0.5), returns(1.0)
+  x = np.where(leaving < 1.7, leaving - 1, (leaving - 2.9) / 2)  # one step, or two
+  assert 0 < np.sum(leaving < 1.7) < 32
+  np.testing.assert_allclose(staying / H - 1, x, atol=1e-5)
+  assert len(set(x)) == 32
+
+
 @pytest.mark.parametrize(('threshold', 'fewest', 'most'), [(-0.3, 1, 9), (-np.inf, 0, 0)])
 def test_every_copy_is_evaluated_once(threshold, fewest, most):
   """Copies that start right of a threshold leave after a step or two, again and again; the rest

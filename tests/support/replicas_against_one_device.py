@@ -23,6 +23,7 @@ import numpy as np
 import tensorflow as tf
 from tf_agents.distributions.utils import SquashToSpecNormal
 
+from asm_tf.agents.critic import Critic
 from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.make_asm_agent import make_asm_agent
@@ -51,6 +52,8 @@ ASM = functools.partial(
 AGENTS = {
     'ASM': (ASM, False, {}),
     'ASM under XLA': (ASM, True, {}),
+    'ASM with a critic': (functools.partial(
+        ASM, critic=functools.partial(Critic, hidden_sizes=(8,))), False, {}),
     'SAC': (functools.partial(
         make_sac_agent, agent=functools.partial(SoftActorCritic, policy_period=4),
         networks=functools.partial(
@@ -69,7 +72,8 @@ def trained_weights(make_agent, jit_compile, arguments, strategy):
   while trainer.env_steps < 40:
     trainer.iterate()
   if hasattr(trainer.agent, 'model_validation'):
-    trainer.agent.model_validation.trust.assign(1.0)  # two random episodes teach no model
+    # Two random episodes teach no model.
+    (trainer.agent.world.critic or trainer.agent.model_validation).trust.assign(1.0)
   agent, update = trainer.agent, tf.function(trainer.agent.train, autograph=False)
   learned = [agent.world, agent.policy_learner.actor] if hasattr(agent, 'world') else []
   modules = learned + [getattr(agent, name) for name in (

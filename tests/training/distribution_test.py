@@ -42,7 +42,8 @@ def printed(process):
 
 
 @pytest.mark.parametrize('names', [
-    ['ASM under XLA'], pytest.param(['SAC', 'decision transformer'], marks=pytest.mark.slow)])
+    ['ASM under XLA', 'ASM with a critic'],
+    pytest.param(['SAC', 'decision transformer'], marks=pytest.mark.slow)])
 def test_two_devices_learn_what_one_does(names):
   differences = printed(start('mirrored', *names))
   assert list(differences) == names
