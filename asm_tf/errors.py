@@ -32,6 +32,11 @@ class FailedRuns(Exception):
   """Runs that failed at every attempt, one per line; the others are finished and kept."""
 
 
+def one_line(error: object, most: int | None = None) -> str:
+  """Returns what an error says in one line, of at most so many characters."""
+  return ' '.join(str(error).split())[:most]
+
+
 def require_at_least(least: int, **values: Any) -> None:
   """Raises `UserError` unless every value is a whole number of at least `least`."""
   for name, value in values.items():

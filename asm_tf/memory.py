@@ -1,4 +1,4 @@
-"""Is there enough of it?"""
+"""How much memory there is, and one line where it does not suffice."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, one_line
 
 _LIMITS = ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory/memory.limit_in_bytes')
 
@@ -40,6 +40,6 @@ def shortage_reported() -> Iterator[None]:
   except (tf.errors.ResourceExhaustedError, tf.errors.InvalidArgumentError, MemoryError) as error:
     if isinstance(error, tf.errors.InvalidArgumentError) and _TOO_MANY not in str(error):
       raise
-    cause = ' '.join(str(error).split())[:200]
-    raise UserError(f'this machine has too little memory ({cause}): give smaller sizes, of the '
+    raise UserError(f'this machine has too little memory ({one_line(error, 200)}): give smaller '
+                    'sizes, of the '
                     'networks, the batch, or the horizon.') from error

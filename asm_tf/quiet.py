@@ -51,7 +51,7 @@ def harmless_lines_dropped() -> Iterator[None]:
 
 
 def import_within(name: str, context: Callable[[], AbstractContextManager]) -> None:
-  """Has a module be imported within a context, whoever imports it."""
+  """Has a module imported within a context, whoever imports it."""
   if name not in sys.modules:
     sys.meta_path.insert(0, _Finder(name, context))
 

@@ -4,6 +4,7 @@
 stopped by SIGTERM or Ctrl-C, a run after saving; 1 any other failure.
 """
 
+import contextlib
 import functools
 import logging as std_logging
 import os
@@ -20,7 +21,7 @@ import gin
 from absl import app, flags, logging
 
 from asm_tf import gin_files
-from asm_tf.errors import FailedRuns, UserError
+from asm_tf.errors import FailedRuns, UserError, one_line
 from launch import help
 from launch.binding_types import require_types
 from launch.hints import hint
@@ -86,14 +87,20 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   require_types()
 
 
-def refuse_bindings_of_runs(bindings: Sequence[str]) -> None:
-  """Raises `UserError` for bindings that would not reach the runs of a sweep."""
+def refuse_bindings_of_runs(bindings: Sequence[str], understood: Sequence[str],
+                            remedy: str) -> None:
+  """Raises `UserError` for bindings that would not reach the runs of a sweep or a figure.
+
+  Args:
+    bindings: of the command line.
+    understood: what may be bound.
+    remedy: what to do instead, with `{name}` for the binding's.
+  """
   for binding in bindings:
     name = binding.split('=')[0].strip()
-    if name.split('.')[0] not in ('training_cells', 'preset_cells', 'run_sweep', 'figure'):
-      raise UserError(f'--gin_bindings={name}=... would not reach the runs of the sweep: make it a '
-                      "variation, --gin_bindings=\"training_cells.variations={'" + name +
-                      "': (..,)}\".")
+    if name.split('.')[0] not in understood:
+      raise UserError(f'--gin_bindings={name}=... would not reach the runs: '
+                      + remedy.replace('{name}', name))
 
 
 def require_files(flag: str, files: Sequence[str]) -> None:
@@ -155,7 +162,7 @@ def with_gin_errors(call: Callable, bindings: Sequence[str] = ()) -> Any:
     return call()
   except (ValueError, TypeError, SyntaxError, OSError) as error:
     if _is_from_gin(error):
-      message = ' '.join(str(error).split())
+      message = one_line(error)
       raise UserError(f'the configuration is not valid: {message}. '
                       f'{hint(message, tuple(bindings))}Mend the gin file or --gin_bindings.'
                       ) from error
@@ -167,7 +174,8 @@ def _is_from_gin(error):
   frame = error.__traceback__
   while frame.tb_next is not None:
     frame = frame.tb_next
-  return f'{os.sep}gin{os.sep}' in frame.tb_frame.f_code.co_filename
+  path = pathlib.Path(frame.tb_frame.f_code.co_filename)
+  return path.is_relative_to(pathlib.Path(gin.__file__).parent)
 
 
 def _parse(main, argv):
@@ -207,6 +215,8 @@ def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object
     write(part)
     os.replace(part, path)
   except OSError as error:
+    with contextlib.suppress(OSError):
+      part.unlink()
     raise UserError(f'{path} can not be written ({error.strerror}): choose another path.'
                     ) from error
 
@@ -268,4 +278,4 @@ def _guarded(main, arguments=(), names=()):
 
 
 def _complain(message):
-  print('error:', ' '.join(str(message).split()), file=sys.stderr)
+  print('error:', one_line(message), file=sys.stderr)

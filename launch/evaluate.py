@@ -12,7 +12,7 @@ import re
 import gin
 from absl import flags
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, one_line
 from launch import command_line
 
 
@@ -132,9 +132,8 @@ def _load(saved_policy, specs, run_dir):
     return saved_policy(*specs, str(run_dir / 'policy'))
   except Exception as error:
     # What TensorFlow raises depends on the file and on the byte at which it is damaged.
-    cause = str(error).split('\n', maxsplit=1)[0][:200]
-    raise UserError(f'the policy in {run_dir / "policy"} cannot be read ({cause}): make it again '
-                    f'with launch.main, --root_dir={run_dir} --resume.') from error
+    raise UserError(f'the policy in {run_dir / "policy"} cannot be read ({one_line(error, 200)}): '
+                    f'make it again with launch.main, --root_dir={run_dir} --resume.') from error
 
 
 def _spread(returns):

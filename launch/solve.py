@@ -83,34 +83,39 @@ def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
 
 def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
   """Puts one row into the table, in one atomic step, unless the stored optimum is better."""
-  systems = json.loads(path.read_text(encoding='utf-8'))['systems'] if path.exists() else {}
-  stored = systems.setdefault(name, {}).get(str(horizon))
+  table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'systems': {}}
+  row = row | {'command': command_line.command('launch.solve'), 'versions': _versions()}
+  stored = table['systems'].setdefault(name, {}).get(str(horizon))
   if stored is not None and stored['optimal'] >= row['optimal']:
-    kept = {key: stored[key] for key in ('optimal', 'method', 'robust_optimal', 'actions')
-            if key in stored}
-    row = row | kept
-  systems[name][str(horizon)] = row
-  command_line.write_text(path, _as_json(systems))
+    row = stored | {key: row[key] for key in ('random', 'random_se')}
+  table['systems'][name][str(horizon)] = row
+  command_line.write_text(path, _as_json(table))
 
 
 def without_actions(systems: dict) -> dict:
-  """The table's numbers only."""
+  """The table without its actions."""
   return {name: {horizon: {key: value for key, value in row.items() if key != 'actions'}
                  for horizon, row in rows.items()} for name, rows in systems.items()}
 
 
-def _as_json(systems):
-  """JSON with one line for each system and horizon."""
-  versions = {'tensorflow': tf.__version__, 'numpy': np.__version__,
-              'scipy': optimal_control.scipy.__version__,
-              'casadi': optimal_control.clip_patterns.casadi.__version__}
+def _versions():
+  return {'tensorflow': tf.__version__, 'numpy': np.__version__,
+          'scipy': optimal_control.scipy.__version__,
+          'casadi': optimal_control.clip_patterns.casadi.__version__}
+
+
+def _as_json(table):
+  """JSON with one line for each system and horizon.
+
+  The command and versions above all rows are those of the rows that have none of their own.
+  """
+  head = [f' "{key}": {json.dumps(value)}' for key, value in table.items() if key != 'systems']
   blocks = []
-  for name, rows in systems.items():
+  for name, rows in table['systems'].items():
     lines = [f'   "{horizon}": {json.dumps(rows[horizon])}' for horizon in sorted(rows, key=int)]
     blocks.append(f'  "{name}": {{\n' + ',\n'.join(lines) + '\n  }')
-  return ('{\n "command": "python -m launch.solve --system=all --horizon=20,50,100,200,500 --save"'
-          f',\n "versions": {json.dumps(versions)},\n "systems": {{\n' + ',\n'.join(blocks)
-          + '\n }\n}\n')
+  body = ' "systems": {\n' + ',\n'.join(blocks) + '\n }'
+  return '{\n' + ',\n'.join([*head, body]) + '\n}\n'
 
 
 def _describe(name, horizon, row):

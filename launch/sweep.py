@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from asm_tf.errors import FailedRuns
+from asm_tf.errors import FailedRuns, UserError
 from launch import command_line
 from launch import report as launch_report
 
@@ -36,7 +36,9 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | N
   folder = pathlib.Path(out or f'runs/sweeps/{pathlib.Path(gin_files[0]).stem}')
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
-  command_line.refuse_bindings_of_runs(gin_bindings)
+  command_line.refuse_bindings_of_runs(
+      gin_bindings, ('training_cells', 'run_sweep'), 'make it a variation, '
+      "--gin_bindings=\"training_cells.variations={'{name}': (..,)}\".")
   cells = command_line.with_gin_errors(configurables.training_cells)
   given = {} if address is None else {'address': address}
   failed = None
@@ -45,8 +47,12 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | N
         lambda: configurables.run_sweep(folder=folder, cells=cells, **given))
   except FailedRuns as error:
     failed = error
-  if (folder / 'results.jsonl').read_bytes():
-    launch_report.run(str(folder), str(folder))
+  try:
+    if (folder / 'results.jsonl').read_bytes():
+      launch_report.run(str(folder), str(folder))
+  except UserError:
+    if failed is None:
+      raise
   if failed:
     raise failed
 

@@ -5,7 +5,7 @@ import hashlib
 import pathlib
 from collections.abc import Iterator
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, one_line
 
 
 @contextlib.contextmanager
@@ -35,7 +35,7 @@ def synchronised(project: str | None, root_dir: str) -> Iterator[None]:
                      id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
                      dir=str(folder.parent))
   except (wandb.errors.Error, ValueError) as error:
-    raise UserError(f'--wandb={project} cannot begin ({" ".join(str(error).split())}): log in with '
+    raise UserError(f'--wandb={project} cannot begin ({one_line(error)}): log in with '
                     '`wandb login`, or set WANDB_MODE=offline.') from error
   exit_code = 1
   try:

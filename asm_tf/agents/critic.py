@@ -69,9 +69,7 @@ class Critic(tf.Module):
     with setup.execution.creating_variables():
       self._log_alpha = tf.Variable(math.log(entropy.initial), name='log_alpha')
       self._networks, self._targets = (
-          [NormalizedCritic(spec, normalizer=normalizer, joint_fc_layer_params=hidden_sizes,
-                            kernel_initializer='glorot_uniform',
-                            last_kernel_initializer='glorot_uniform') for _ in range(2)]
+          [NormalizedCritic(spec, normalizer, hidden_sizes) for _ in range(2)]
           for _ in range(2))
       for network in (*self._networks, *self._targets):
         network.create_variables()
@@ -112,8 +110,8 @@ class Critic(tf.Module):
     """Moves the targets towards the networks."""
     self._copy(self._tau)
 
-  def ending(self, reward: Reward) -> Reward:
-    """Returns a reward whose sum over k+1 steps is the lambda-return.
+  def lambda_return(self, reward: Reward) -> Reward:
+    """Returns a reward of k+1 steps whose sum is the lambda-return.
 
     With the smaller estimate Q of what comes from a state and an action on,
 

@@ -83,7 +83,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
   def observe(self, episodes: Trajectory) -> None:
     """Takes new episodes, a Trajectory [B, H+1, ...], into the units of states and returns."""
     self.model.normalizer.update(episodes.observation[..., :-1])
-    # Before the first update, episodes are those of the random policy.
+    # Before the first update: the warm-up's, and one of the policy that has not been trained.
     tf.cond(self.train_step_counter == 0,
             lambda: self._returns.observe_random(episodes.reward[:, :-1]), lambda: None)
 

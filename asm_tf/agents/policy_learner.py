@@ -93,9 +93,9 @@ class PolicyLearner(tf.Module):
     rows = tf.range(size) % tf.shape(starts)[0]
     return tf.ensure_shape(tf.gather(starts, rows), [size, starts.shape[-1]])
 
-  def draw_noise(self, dtype: tf.DType = tf.float32) -> tf.Tensor:
+  def draw_noise(self) -> tf.Tensor:
     """Draws standard normal noise for the actions of one update, [batch_size, T, m]."""
-    return self._generator.normal(self._noise_shape, dtype=dtype)
+    return self._generator.normal(self._noise_shape)
 
   def update(self, starts: tf.Tensor, noise: tf.Tensor, scale: tf.Tensor | float = 1.0) -> None:
     """Makes one update.

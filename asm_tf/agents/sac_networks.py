@@ -41,9 +41,7 @@ class SacNetworks:
       self.normalizer = Normalizer(setup.system.state_size, setup.system.horizon,
                                    time_aware=setup.system.time_aware)
       self.critic = NormalizedCritic(
-          (observation_spec, setup.action_spec), normalizer=self.normalizer,
-          joint_fc_layer_params=critic_hidden_sizes, kernel_initializer='glorot_uniform',
-          last_kernel_initializer='glorot_uniform')
+          (observation_spec, setup.action_spec), self.normalizer, critic_hidden_sizes)
       self.actor = ActorDistributionNetwork(
           observation_spec, setup.action_spec,
           preprocessing_layers=ObservationFeatures(self.normalizer),
@@ -54,8 +52,11 @@ class SacNetworks:
 class NormalizedCritic(CriticNetwork):
   """TF-Agents' critic on normalised states and time."""
 
-  def __init__(self, input_tensor_spec: tuple, *, normalizer: Normalizer, **sizes: Any):
-    super().__init__(input_tensor_spec, **sizes)
+  def __init__(self, input_tensor_spec: tuple, normalizer: Normalizer,
+               hidden_sizes: Sequence[int], name: str = 'CriticNetwork'):
+    super().__init__(input_tensor_spec, joint_fc_layer_params=hidden_sizes, name=name,
+                     kernel_initializer='glorot_uniform',
+                     last_kernel_initializer='glorot_uniform')
     self._features = ObservationFeatures(normalizer)
 
   def call(self, inputs: tuple, step_type: tuple | tf.Tensor = (), network_state: tuple = (),

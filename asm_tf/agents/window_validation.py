@@ -26,8 +26,8 @@ class WindowValidation(tf.Module):
       q = skill^6.
 
   It multiplies lambda, the share of the imagined steps in the policy's objective
-  (`Critic.ending`): a model that cannot predict contacts leaves the policy to the critic, as in
-  soft actor-critic.
+  (`Critic.lambda_return`): a model that cannot predict contacts leaves the policy to the critic, as
+  in soft actor-critic.
 
   Where the policy exploits what the world gets wrong, it imagines more than it then meets.
 

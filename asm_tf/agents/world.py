@@ -43,12 +43,12 @@ class World(tf.Module):
     return self._from(self.imagination, first_step)
 
   def objective_from(self, first_step: tf.Tensor | None) -> Reward:
-    """Returns the reward from step t_0 [B] on and, where there is a critic, what it ends with."""
+    """Returns what is summed from step t_0 [B] on: rewards or, with a critic, its lambda-return."""
     return self.reward_from(first_step, self.critic)
 
   def reward_from(self, first_step: tf.Tensor | None, critic: Critic | None = None) -> Reward:
     """Returns the reward from step t_0 [B] on; see `objective_from`."""
-    reward = self.reward if critic is None else critic.ending(self.reward)
+    reward = self.reward if critic is None else critic.lambda_return(self.reward)
     if first_step is None:
       return reward
     return lambda states, actions, t: reward(states, actions, steps_from(first_step, t))

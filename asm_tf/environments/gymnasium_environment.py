@@ -15,7 +15,7 @@ from tf_agents.specs import array_spec
 from tf_agents.trajectories import time_step as ts
 
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, one_line
 
 
 class GymnasiumEnvironment(tf_py_environment.TFPyEnvironment):
@@ -172,7 +172,7 @@ class SeededEpisodes(gymnasium.Wrapper):
       return call()
     except Exception as error:  # another's code may raise anything
       frames = traceback.extract_tb(error.__traceback__)
-      frame, said = frames[-1], ' '.join(str(error).split())
+      frame, said = frames[-1], one_line(error)
       if any(one.filename == gymnasium.spaces.utils.__file__ for one in frames):
         self._fail(f'gave an observation in {name}() that does not fit its space '
                    f'({type(error).__name__}: {said}): mend the environment', error)

@@ -205,14 +205,16 @@ def _table(rows, horizon):
   """One horizon: a line per model, a column per system, and the aggregate over all systems."""
   value, ylabel, _ = measure(rows)
   systems = list(dict.fromkeys(row['system'] for row in rows))
-  matrices, shared, _ = _comparable(rows, value)
-  matrices = {model: scores[..., -1:] for model, scores in matrices.items()}
-  means = run_statistics.interquartile_means(matrices)
-  best = max(means, key=lambda model: means[model][0][-1], default=None)
   steps = run_statistics.common_steps(rows)
   if not steps:
     raise UserError(f'the runs of {_named(horizon)} have no evaluation at a common step: report on '
                     'runs of one eval_interval.')
+  matrices, shared, steps_of_shared = _comparable(rows, value)
+  # The systems that all models share may have been trained further than the others.
+  column = np.argmin(np.abs(steps_of_shared - steps[-1])) if matrices else 0
+  matrices = {model: scores[..., [column]] for model, scores in matrices.items()}
+  means = run_statistics.interquartile_means(matrices)
+  best = max(means, key=lambda model: means[model][0][-1], default=None)
   lines = [f'{_named(horizon)}, after {steps[-1]:,} environment steps: median over seeds (lowest '
            'to highest).']
   if best:

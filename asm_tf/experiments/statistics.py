@@ -106,7 +106,7 @@ def probability_of_improvement(scores: np.ndarray, others: np.ndarray) -> float:
     scores: [seeds, systems] of the first.
     others: [seeds, systems] of the second.
   """
-  from rliable import metrics  # pylint: disable=import-outside-toplevel; see _estimates
+  from rliable import metrics  # late; see _estimates
   return float(metrics.probability_of_improvement(scores, others))
 
 
@@ -123,7 +123,7 @@ def _interquartile_mean(scores):
 def _estimates(matrices, measure):
   """{name: (measure, lower ends, upper ends)} by rliable's stratified bootstrap."""
   # Importing rliable takes seconds, and training has no need of it.
-  from rliable import library  # pylint: disable=import-outside-toplevel
+  from rliable import library
   found = {}
   with warnings.catch_warnings(), np.errstate(invalid='ignore'):  # between two -inf
     warnings.simplefilter('ignore', FutureWarning)  # about how rliable hands the state on

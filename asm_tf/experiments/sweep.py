@@ -13,7 +13,13 @@ import sys
 from tqdm import tqdm
 
 from asm_tf import gin_files
-from asm_tf.errors import FailedRuns, UserError, require_at_least, require_not_negative
+from asm_tf.errors import (
+  FailedRuns,
+  UserError,
+  one_line,
+  require_at_least,
+  require_not_negative,
+)
 from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import locked
 from asm_tf.training.run_folder import json_line, write_atomically
@@ -100,21 +106,28 @@ def _train(runs, cells, cpus, gpus, retries, address):
       there = ', '.join(f'{host.get("CPU", 0):g} and {host.get("GPU", 0):g}' for host in hosts)
       raise UserError(f'a run asks for {cpus:g} CPUs and {gpus:g} GPUs on one host, and Ray has '
                       f'{there}: lower run_sweep.cpus_per_run or gpus_per_run.')  # it would wait
-    task = ray.remote(_task()).options(
-        num_cpus=cpus, num_gpus=gpus, max_retries=retries, retry_exceptions=True)
+    # Ray retries what a lost worker or host had begun; a run that failed is retried here, without
+    # Ray's lines about it on the terminal.
+    task = ray.remote(_task()).options(num_cpus=cpus, num_gpus=gpus, max_retries=retries)
     environment = {'TF_NUM_INTRAOP_THREADS': str(cpus), 'TF_FORCE_GPU_ALLOW_GROWTH': 'true'}
-    waiting = {task.remote([sys.executable, *training_runs.arguments(runs, cell)],
-                           str(training_runs.folder_of(runs, cell)), str(gin_files.BASE),
-                           environment): cell for cell in cells}
+
+    def start(cell):
+      return task.remote([sys.executable, *training_runs.arguments(runs, cell)],
+                         str(training_runs.folder_of(runs, cell)), str(gin_files.BASE), environment)
+
+    waiting = {start(cell): (cell, retries) for cell in cells}
     while waiting:
       (ended,), _ = ray.wait(list(waiting))
-      cell, failure = waiting.pop(ended), None
+      (cell, retries_left), failure = waiting.pop(ended), None
       try:
         ray.get(ended)
       except ray.exceptions.RayTaskError as error:
         failure = str(error.cause)
+        if retries_left:
+          waiting[start(cell)] = cell, retries_left - 1
+          continue
       except ray.exceptions.RayError as error:
-        failure = ' '.join(str(error).split())
+        failure = one_line(error)
       yield cell, failure
   finally:
     ray.shutdown()

@@ -13,17 +13,18 @@ Its run folder is named after all of it but num_env_steps: a longer run is the s
 trained on, and a shorter one a part of it.
 """
 
+import fcntl
 import hashlib
 import inspect
 import itertools
 import json
+import os
 import pathlib
 import re
 from collections.abc import Sequence
 
 from asm_tf import gin_files
 from asm_tf.errors import UserError, require_at_least
-from asm_tf.experiments.cells import locked
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
 
@@ -56,7 +57,7 @@ def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequ
     variations: {gin binding: list of values}; every combination is run.
 
   Raises:
-    UserError: for a model or a system that does not exist, and numbers below 1.
+    UserError: for a model or a system that does not exist, and numbers below 1, horizons below 2.
   """
   require_at_least(1, num_env_steps=num_env_steps, num_seeds=num_seeds)
   variations = variations or {}
@@ -73,7 +74,7 @@ def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequ
                       'num_env_steps.')
   for horizon in horizons:
     if horizon is not None:
-      require_at_least(1, horizons=horizon)
+      require_at_least(2, horizons=horizon)
   for system in systems:
     if system not in SYSTEMS and not re.fullmatch(_ENVIRONMENT, str(system)):
       raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}, and '
@@ -229,10 +230,17 @@ def last_words(folder: str | pathlib.Path) -> dict[str, str]:
 
 
 def _is_training(run):
-  if not (run / 'lock').exists():
+  try:
+    lock = os.open(run / 'lock', os.O_RDONLY)
+  except OSError:  # there is none, or it is somebody else's
     return False
-  with locked(run / 'lock', wait=False) as mine:
-    return not mine
+  try:
+    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return False
+  except BlockingIOError:
+    return True
+  finally:
+    os.close(lock)
 
 
 def read_run(folder: str | pathlib.Path) -> dict:

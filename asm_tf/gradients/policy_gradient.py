@@ -156,7 +156,7 @@ def predicted_returns(model: SequenceModel, reward: Reward, initial_state: tf.Te
 
 def returns_of(reward: Reward, initial_state: tf.Tensor, predicted: tf.Tensor,
                actions: tf.Tensor) -> tf.Tensor:
-  """Returns the returns [B] of predicted states s_1 .. s_H, [B, H, n], and actions [B, H, m]."""
+  """Computes the returns [B] of predicted states s_1 .. s_H, [B, H, n], and actions [B, H, m]."""
   return _returns(reward, _visited(initial_state, predicted), actions)
 
 

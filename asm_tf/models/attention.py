@@ -76,9 +76,9 @@ def _exponentials(queries, keys, begin):
   return tf.exp(scores - tf.reduce_max(scores, -1, keepdims=True))
 
 
-def attention_weights(queries: tf.Tensor, keys: tf.Tensor, begin: int = 0) -> tf.Tensor:
-  """Returns weights [B, heads, Q, K] of queries at begin .. begin+Q-1 on keys 0 .. K-1."""
-  return tf.nn.softmax(_scores(queries, keys, begin))
+def attention_weights(queries: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+  """Returns weights [B, heads, Q, K] of queries 0 .. Q-1 on keys 0 .. K-1."""
+  return tf.nn.softmax(_scores(queries, keys, 0))
 
 
 def _scores(queries, keys, begin):

@@ -47,7 +47,7 @@ def prediction_loss(model: SequenceModel, normalizer: Normalizer, states: tf.Ten
   return tf.reduce_mean(squares if weights is None else weights * squares)
 
 
-def mask_weights(mask: tf.Tensor, dtype: tf.DType = tf.float32) -> tf.Tensor:
+def mask_weights(mask: tf.Tensor) -> tf.Tensor:
   """Returns weights [...] of mean 1 for a mask [...]: equal where it is true, 0 elsewhere."""
-  mask = tf.cast(mask, dtype)
+  mask = tf.cast(mask, tf.float32)
   return tf.math.divide_no_nan(mask, tf.reduce_mean(mask))

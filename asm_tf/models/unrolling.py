@@ -29,7 +29,7 @@ _told_accelerator: bool | None = None
 
 
 def chunks(steps: int, length: int) -> list[tuple[int, int]]:
-  """Splits a sequence into at most ten chunks of at least `length` steps, [(begin, end)].
+  """Splits a sequence into at most ten chunks of `length` steps or more, the last may be shorter.
 
   On a CPU the arrays of a chunk stay in the cache from one layer, and from one pass, to the next.
   An accelerator has the sequence whole.
@@ -39,7 +39,7 @@ def chunks(steps: int, length: int) -> list[tuple[int, int]]:
 
 
 def has_accelerator() -> bool:
-  """Returns whether programs are made for a GPU or a TPU: where TensorFlow has one here."""
+  """Whether to build programs for a GPU or TPU: as `made_for` says, else if there is one."""
   if _told_accelerator is not None:
     return _told_accelerator
   return any(tf.config.list_logical_devices(kind) for kind in ('GPU', 'TPU'))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from asm_tf.plots import style
 
-# What the states and controls are called: (states, controls). Several names make several
+# What the states and controls are called: (states, controls). Several names of states make several
 # panels; one name for several dimensions puts them into one panel as numbered lines.
 NAMES = {
     'CancerTreatment': (['tumour density'], ['drug strength']),

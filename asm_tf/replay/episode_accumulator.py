@@ -28,7 +28,7 @@ class EpisodeAccumulator(tf.Module):
     self._length = length
     self._observers = observers
     self._row = tf.Variable(0, trainable=False, name='row')
-    self.episodes = tf.nest.map_structure(
+    self._episodes = tf.nest.map_structure(
         lambda spec: tf.Variable(tf.zeros([length, batch_size, *spec.shape], spec.dtype),
                                  trainable=False), data_spec)
 
@@ -36,7 +36,7 @@ class EpisodeAccumulator(tf.Module):
     """Takes one time step, a nest of [batch_size, ...]."""
     # The first row of an episode is always row 0, wherever the last one stopped.
     row = tf.where(trajectory.is_first()[0], 0, self._row)
-    variables, values = tf.nest.flatten(self.episodes), tf.nest.flatten(trajectory)
+    variables, values = tf.nest.flatten(self._episodes), tf.nest.flatten(trajectory)
     for variable, value in zip(variables, values, strict=True):
       variable.scatter_nd_update([[row]], value[None])
     self._row.assign(row + 1)
@@ -51,4 +51,4 @@ class EpisodeAccumulator(tf.Module):
   def latest(self) -> types.NestedTensor:
     """The most recent episodes, a nest of [batch_size, length, ...]."""
     return tf.nest.map_structure(
-        lambda x: tf.transpose(x, [1, 0, *range(2, len(x.shape))]), self.episodes)
+        lambda x: tf.transpose(x, [1, 0, *range(2, len(x.shape))]), self._episodes)

@@ -61,7 +61,7 @@ class GrowingTable(tf.Module):
       column.assign(tf.concat([column, more], 0))
 
 
-class WholeStatesTable(GrowingTable):
+class IntegerStatesTable(GrowingTable):
   """Rows of steps whose states are whole numbers, and are stored as such.
 
   An image is a byte a number, and four as the float that agents see.
@@ -96,4 +96,6 @@ class WholeStatesTable(GrowingTable):
 def step_table(spec: types.NestedTensorSpec, capacity: int,
                dtype: tf.DType | None = None) -> GrowingTable:
   """Makes a table of steps; of a Trajectory with whole states where their dtype is given."""
-  return GrowingTable(spec, capacity) if dtype is None else WholeStatesTable(spec, capacity, dtype)
+  if dtype is None:
+    return GrowingTable(spec, capacity)
+  return IntegerStatesTable(spec, capacity, dtype)

@@ -7,7 +7,7 @@ import shutil
 
 import tensorflow as tf
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, one_line
 from asm_tf.training.run_folder import write_atomically
 from asm_tf.training.trainer import Trainer
 from asm_tf.training.workers import Workers
@@ -83,16 +83,18 @@ class Checkpointer:
     position = _NO_POSITION if newest is None else _position(newest)
     positions = list(zip(*map(self._workers.all_gather, position), strict=True))
     common = min(positions)
-    problem = None
-    if position != common:  # this worker has to go back to what all of them have
+    if max(positions) == _NO_POSITION:  # a new run
+      return None
+    can_resume = common != _NO_POSITION
+    if can_resume and position != common:  # back to what all of them have
       newest = next((name for name in self._names() if _position(name) == common), None)
-      problem = 'it is gone' if newest is None else self._why_not(newest, rows)
-    if problem or common == _NO_POSITION != max(positions):
+      can_resume = newest is not None and self._why_not(newest, rows) is None
+    if not can_resume:
       steps = [steps for steps, *_ in positions]
       raise UserError(f'the workers can resume from steps {steps} (-1: none), and not all of them '
                       f'from {common[0]}: copy the folder of one over those of the others.')
     self._newest = newest
-    return None if newest is None else float(self._wall_seconds)
+    return float(self._wall_seconds)
 
   def _restore_newest(self, rows):
     """Restores the newest undamaged checkpoint and returns its name; None where there is none."""
@@ -116,8 +118,7 @@ class Checkpointer:
       self._checkpoint.read(str(self._path / name)).assert_existing_objects_matched()
     except Exception as error:
       # What TensorFlow raises depends on the byte at which the file is damaged.
-      cause = str(error).split('\n', maxsplit=1)[0][:200]
-      return f'{name} cannot be read: {cause}'
+      return f'{name} cannot be read: {one_line(error, 200)}'
     if self._rows > rows:
       return f'{name} follows on {int(self._rows)} rows of metrics.jsonl, of which {rows} are left'
     return None

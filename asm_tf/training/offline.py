@@ -103,17 +103,18 @@ def fit(model: SequenceModel, normalizer: Normalizer, states: tf.Tensor, actions
   normalizer.update(states)
   fitting = _Fit(model, normalizer, states, actions, settings)
   interval, num_updates = settings.measure_interval, settings.num_updates
-  measured, loss = [], float('nan')
+  measured, loss, updates = [], float('nan'), 0
   with tqdm(total=num_updates, unit='update', dynamic_ncols=True) as bar:
     while True:
-      if bar.n % interval == 0 or bar.n == num_updates:
-        measured.append({'updates': bar.n, 'model_loss': float(loss),
+      if updates % interval == 0 or updates == num_updates:
+        measured.append({'updates': updates, 'model_loss': float(loss),
                          'skipped_updates': int(fitting.skipped), **measure()})
         bar.set_postfix(measured[-1], refresh=False)
-      if bar.n >= num_updates:
+      if updates >= num_updates:
         return measured
-      times = min(_CHUNK, interval - bar.n % interval, num_updates - bar.n)
+      times = min(_CHUNK, interval - updates % interval, num_updates - updates)
       loss = fitting.update(tf.constant(times))
+      updates += times
       bar.update(times)
 
 

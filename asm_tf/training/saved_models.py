@@ -21,6 +21,7 @@ from tf_agents.agents import tf_agent
 from tf_agents.policies import policy_saver, tf_policy
 
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.errors import one_line
 from asm_tf.systems.system import System
 from asm_tf.training import failed_writes
 
@@ -62,7 +63,7 @@ def save_world_model(agent: tf_agent.TFAgent, system: System | GymnasiumSystem,
     if failed_writes.is_failed_write(error, path):
       raise
     _LOG.warning('%s is not written, because the world model cannot be saved: %s', path,
-                 ' '.join(str(error).split()) or type(error).__name__)
+                 one_line(error) or type(error).__name__)
 
 
 class _ActionsAlone(tf_policy.TFPolicy):

@@ -81,8 +81,9 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
   tf.keras.utils.set_random_seed(seed)
   if not isinstance(system, (functools.partial, type)):
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')
-  with (contextlib.closing(folder), failed_writes.reported(folder.path),
-        workers.watching_peers(), memory.shortage_reported()):
+  # A full disk is a shortage too, to TensorFlow: the context of failed writes sees it first.
+  with (contextlib.closing(folder), workers.watching_peers(), memory.shortage_reported(),
+        failed_writes.reported(folder.path)):
     # Its variables are the first that workers tell each other.
     trainer = make_trainer(
         system(horizon), make_agent=make_agent, seed=seed, execution=execution)

@@ -1,5 +1,6 @@
 """Collect, sample, update: the iteration of Algorithm 1 as one program."""
 
+import contextlib
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -11,7 +12,7 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
-from asm_tf.errors import require_at_least
+from asm_tf.errors import UserError, require_at_least
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay import episode_steps
@@ -83,7 +84,12 @@ class Trainer(tf.Module):
     self._batch_size = self.replay.batch_size(batch_size)
     memory.require_memory(
         self.replay.batch_bytes(self._batch_size), 'a batch', 'give a smaller Trainer.batch_size')
-    execution.require_shardable(**{'Trainer.batch_size': self._batch_size})
+    if self._batch_size == batch_size:
+      execution.require_shardable(**{'Trainer.batch_size': batch_size})
+    else:
+      execution.require_shardable(
+          'another EpisodeReplayBuffer.batch_steps, or use fewer replicas',
+          **{'the batch that EpisodeReplayBuffer.batch_steps leaves': self._batch_size})
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
@@ -138,7 +144,7 @@ class Trainer(tf.Module):
     """Collects an episode unless updates are due, then does a chunk of updates."""
     steps, dropped = self.env_steps, self.dropped_episodes
     replay_is_empty = int(self.replay.num_frames()) == 0
-    with failures_of(self.env):
+    with failures_of(self.env), _divergence_reported():
       if steps < self._warmup_steps or replay_is_empty:
         self._warm_up()
       else:
@@ -175,6 +181,18 @@ class Trainer(tf.Module):
       self.agent.observe(episodes)
     self.replay.add_batch(episodes)
     return self._dropped.read_value()
+
+
+@contextlib.contextmanager
+def _divergence_reported():
+  """A context for TF-Agents' SAC, which ends at a loss that is not finite."""
+  try:
+    yield
+  except tf.errors.InvalidArgumentError as error:
+    if 'loss is inf or nan' not in error.message:
+      raise
+    raise UserError('a loss of SAC is not finite: lower SoftActorCritic.critic_learning_rate and '
+                    'actor_learning_rate, and start again.') from error
 
 
 def _make_replay(agent, system, seed):

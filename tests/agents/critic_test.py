@@ -157,7 +157,7 @@ def test_the_sum_of_rewards_is_the_lambda_return(trace_decay, trust):
   for j in reversed(range(K)):
     later = each[:, j] + 0.9 * going[:, j + 1] * value
     value = np.where(is_open[:, j], (1 - decay) * smaller[:, j] + decay * later, 0)
-  found = tf.reduce_sum(critic.ending(reward)(states, actions, t), 1)
+  found = tf.reduce_sum(critic.lambda_return(reward)(states, actions, t), 1)
   np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-6)
 
 

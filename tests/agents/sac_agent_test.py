@@ -168,3 +168,10 @@ def test_the_evaluated_policy_is_greedy():
 def test_a_policy_period_that_the_critic_cannot_keep_is_refused():
   with pytest.raises(UserError, match='policy_period is 3: give a multiple of .* 2'):
     trainer(model_period=2, policy_period=3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_in_one_line():
+  diverging = trainer(critic_learning_rate=1e18)
+  with pytest.raises(UserError, match='a loss of SAC is not finite: lower'):
+    while diverging.updates < 20:
+      diverging.iterate()

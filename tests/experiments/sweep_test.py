@@ -19,7 +19,9 @@ from asm_tf.experiments.cells import locked
 from asm_tf.experiments.sweep import run_sweep
 from asm_tf.experiments.training_runs import preset_cells, training_cells
 from launch import command_line
+from launch import figure as launch_figure
 from launch import report as launch_report
+from launch import sweep as launch_sweep
 from tests.support.paths import REPOSITORY
 
 GRID = {'models': ['myriad_random_search'], 'systems': ['CancerTreatment'], 'horizons': [20],
@@ -115,7 +117,7 @@ def test_a_sweep_of_somebody_else_smuggles_no_import_into_its_runs():
 
 @pytest.mark.parametrize(('change', 'message'), [
     ({'horizons': 50}, 'horizons is 50'), ({'systems': 'Harvest'}, "systems is 'Harvest'"),
-    ({'variations': {'a': 1}}, 'a is 1'), ({'horizons': [0]}, 'horizons is 0'),
+    ({'variations': {'a': 1}}, 'a is 1'), ({'horizons': [1]}, 'horizons is 1'),
     ({'systems': ['Harvset']}, "no system 'Harvset'"), ({'num_seeds': 0}, 'num_seeds'),
     ({'variations': {'train.seed': [1]}}, 'num_seeds'),
     ({'models': ['lstm']}, 'gin/lstm.gin does not exist'), ({'seeds': 3}, 'preset has seeds')])
@@ -160,6 +162,15 @@ def test_a_line_that_is_no_row_is_one_line(tmp_path):
 
 
 # Sweeps: real runs, of a baseline that has nothing to compile.
+
+
+def test_a_run_that_fails_again_says_so_once(tmp_path, capfd):
+  cell, = training_cells(**GRID, variations={'NO_SUCH_MACRO': [1]})
+  with pytest.raises(FailedRuns, match='sets a macro that no gin file uses'):
+    run_sweep(tmp_path, [cell])
+  out, err = capfd.readouterr()
+  assert 'raylet' not in out + err
+  assert 'sets a macro' not in out + err  # that is for the command to say
 
 
 @pytest.fixture(scope='module')
@@ -209,9 +220,14 @@ def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
   os.close(lock)
 
 
-def test_bindings_that_no_run_would_see_are_refused():
-  with pytest.raises(UserError, match='would not reach the runs'):
-    command_line.refuse_bindings_of_runs(['run_sweep.retries=0', 'Trainer.batch_size=3'])
+def test_bindings_that_no_run_would_see_are_refused(fresh_gin):
+  with pytest.raises(UserError, match=r"would not reach the runs: vary 'Trainer.batch_size'\."):
+    command_line.refuse_bindings_of_runs(
+        ['run_sweep.retries=0', 'Trainer.batch_size=3'], ['run_sweep'], "vary '{name}'.")
+  with pytest.raises(UserError, match=r'would not reach.*variations of preset_cells\.quick'):
+    launch_figure.run(['gin/figures/sample_efficiency.gin'], ['training_cells.num_seeds=1'])
+  with pytest.raises(UserError, match=r'would not reach.*training_cells\.variations'):
+    launch_sweep.run(['gin/sweeps/models.gin'], ['preset_cells.quick={}'])
 
 
 def test_an_address_without_a_cluster_is_refused():
@@ -427,3 +443,16 @@ def test_systems_without_an_optimum_are_reported_by_their_returns():
   rows = [row() | {'normalised_score': [None, None], 'return': [3.0, 4.0]}]
   assert '| lstm | 4.000 |' in report.tables(rows)
   assert 'profiles' not in report.pictures(rows)
+
+
+def test_a_table_has_one_step_for_all_its_columns():
+  """One model has just begun on a system that the other has not reached."""
+  rows = [row(model, scores=scores) for model, scores in (
+      ('lstm', (0.0, 0.25, 1.0)), ('rnn', (0.0, 0.5, 0.75)))]
+  rows.append(row('lstm', 'Bacteria', scores=(0.0, 0.125)))
+  table = report.tables(rows)
+  assert 'after 1 environment steps' in table
+  lstm, rnn = ([entry.strip() for entry in line.split('|')]
+               for line in table.splitlines() if line.startswith(('| lstm', '| rnn')))
+  assert lstm[2:5] == ['0.250', '0.125', '0.250']  # harvest, bacteria, IQM of harvest
+  assert rnn[2:5] == ['0.500', '', '0.500']

@@ -3,7 +3,6 @@
 The references are written from the paper and the docstrings, one step, one head and
 one position at a time; weights, biases included, and inputs are random.
 """
-# pylint: disable=protected-access
 
 import numpy as np
 import pytest

@@ -127,12 +127,16 @@ def test_normalised_score_is_0_for_random_and_1_for_the_optimum():
 
 def test_saving_keeps_a_better_optimum(tmp_path):
   path = tmp_path / 'optima.json'
+  path.write_text('{"command": "whose", "systems": {}}')
   row = {'random': 0.0, 'random_se': 0.1, 'optimal': 2.0, 'method': 'first', 'actions': [[1.0]]}
   solve_command.save_row(path, 'System', 20, row)
   worse = row | {'optimal': 1.0, 'method': 'worse', 'random': 0.5}
   solve_command.save_row(path, 'System', 20, worse)
   solve_command.save_row(path, 'System', 50, row | {'optimal': 3.0})
-  rows = json.loads(path.read_text())['systems']['System']
-  assert rows['20'] == row | {'random': 0.5}
+  table = json.loads(path.read_text())
+  rows = table['systems']['System']
+  assert table['command'] == 'whose'
+  assert rows['20'] == rows['50'] | row | {'random': 0.5}
+  assert rows['50'].keys() - row.keys() == {'command', 'versions'}
   assert rows['50']['optimal'] == 3.0
   assert [file.name for file in tmp_path.iterdir()] == ['optima.json']

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 
-from asm_tf.replay.growing_table import GrowingTable, WholeStatesTable, bytes_of
+from asm_tf.replay.growing_table import GrowingTable, IntegerStatesTable, bytes_of
 
 SPEC = {'number': tf.TensorSpec([], tf.int64), 'state': tf.TensorSpec([2, 3])}
 
@@ -61,13 +61,13 @@ def test_whole_states_come_back_as_they_were_and_take_their_own_bytes(dtype, low
   numbers = tf.TensorSpec([], tf.int32)
   spec = Trajectory(numbers, tf.TensorSpec([4]), tf.TensorSpec([1]), (), numbers, *[
       tf.TensorSpec([])] * 2)
-  table = WholeStatesTable(spec, 1000, dtype)
+  table = IntegerStatesTable(spec, 1000, dtype)
   assert table.row_bytes == bytes_of(spec) - 3 * (4 - dtype.size)
   observation = tf.constant([[low, high, 7, 500.25], [1, 2, 3, 1.0]])
   steps = tf.nest.map_structure(lambda part: tf.ones([2, *part.shape], part.dtype), spec)
   table.write(tf.constant([0, 30], tf.int64), steps._replace(observation=observation))
   path = tf.train.Checkpoint(table=table).save(str(tmp_path / 'table'))
-  restored = WholeStatesTable(spec, 1000, dtype)
+  restored = IntegerStatesTable(spec, 1000, dtype)
   tf.train.Checkpoint(table=restored).restore(path).assert_consumed()
   for one in (table, restored):
     found = tf.function(one.read)(tf.constant([[30, 0]]))

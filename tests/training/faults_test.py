@@ -129,6 +129,19 @@ def test_after_every_failed_write_the_run_goes_on_to_the_same_end(whole, tmp_pat
   assert not faults.difference(tmp_path / 'run', whole)
 
 
+def test_a_full_disk_is_no_lack_of_memory(tmp_path, monkeypatch):
+  """TensorFlow raises the same error for both."""
+  @contextlib.contextmanager
+  def full():
+    raise tf.errors.ResourceExhaustedError(
+        None, None, f'{tmp_path}/run/checkpoints/draft; No space left on device')
+    yield
+
+  at_call(monkeypatch, checkpointer.Checkpointer, 'save', 1, full)
+  with pytest.raises(UserError, match=r'cannot write .*draft \(No space left on device\): free'):
+    train(tmp_path / 'run')
+
+
 def test_what_is_not_a_failed_write_of_the_run_passes(tmp_path):
   for error in (tf.errors.ResourceExhaustedError(None, None, 'OOM when allocating a tensor'),
                 tf.errors.NotFoundError(None, None, '/data/x.csv; No such file or directory'),

@@ -10,4 +10,5 @@ _PRESETS = {
 def cells(preset: str) -> list[dict]:
   """The cells of a preset: {horizon, num_env_steps, warmup_steps, seed}."""
   fields = dict(_PRESETS[preset])
-  return [fields | {'seed': seed} for seed in range(fields.pop('seeds'))]
+  seeds = fields.pop('seeds')
+  return [fields | {'seed': seed} for seed in range(seeds)]
