@@ -55,18 +55,18 @@ class Execution:
     """Returns a context in which new variables exist on every replica."""
     return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
-  def require_shardable(self, remedy: str | None = None, **sizes: int) -> None:
-    """Raises `UserError` unless the replicas can share batches of these sizes equally.
+  def require_shardable(self, name: str, size: int, remedy: str | None = None) -> None:
+    """Raises `UserError` unless the replicas can share a batch equally.
 
     Args:
+      name: of the batch, as the user knows it.
+      size: of the batch.
       remedy: what to give instead; None for a multiple of the replicas.
-      **sizes: by the names that the user knows.
     """
     replicas = 1 if self.strategy is None else self.strategy.num_replicas_in_sync
-    for name, size in sizes.items():
-      if size % replicas:
-        raise UserError(f'{name} is {size}, which {replicas} replicas cannot share equally: give '
-                        f'{remedy or f"a multiple of {replicas}"}.')
+    if size % replicas:
+      raise UserError(f'{name} is {size}, which {replicas} replicas cannot share equally: give '
+                      f'{remedy or f"a multiple of {replicas}"}.')
 
   def gradient_program(self, function: Callable[..., Means],
                        microbatch_size: int | None = None) -> Callable[..., list[Means]]:

@@ -60,7 +60,7 @@ class PolicyLearner(tf.Module):
       raise UserError(f'PolicyLearner.closed_loop_weight is {closed_loop_weight}: give a number '
                       'from 0 to 1.')
     execution = setup.execution
-    execution.require_shardable(**{'PolicyLearner.batch_size': batch_size})
+    execution.require_shardable('PolicyLearner.batch_size', batch_size)
     self.actor, self.average_actor = actor.trained, actor.average
     self._averaged_actor = actor
     self._world = world

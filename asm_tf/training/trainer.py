@@ -85,11 +85,11 @@ class Trainer(tf.Module):
     memory.require_memory(
         self.replay.batch_bytes(self._batch_size), 'a batch', 'give a smaller Trainer.batch_size')
     if self._batch_size == batch_size:
-      execution.require_shardable(**{'Trainer.batch_size': batch_size})
+      execution.require_shardable('Trainer.batch_size', batch_size)
     else:
       execution.require_shardable(
-          'another EpisodeReplayBuffer.batch_steps, or use fewer replicas',
-          **{'the batch that EpisodeReplayBuffer.batch_steps leaves': self._batch_size})
+          'the batch that EpisodeReplayBuffer.batch_steps leaves', self._batch_size,
+          'another EpisodeReplayBuffer.batch_steps, or use fewer replicas')
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')

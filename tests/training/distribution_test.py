@@ -88,9 +88,9 @@ def test_a_shard_is_a_replicas_part_of_the_batch():
 def test_a_batch_that_cannot_be_shared_is_refused():
   strategy = type('Three', (), {'num_replicas_in_sync': 3})
   execution = Execution(strategy, microbatches=1)
-  execution.require_shardable(batch_size=66)
+  execution.require_shardable('batch_size', 66)
   with pytest.raises(UserError, match='batch_size is 64, which 3 replicas cannot share'):
-    execution.require_shardable(batch_size=64)
+    execution.require_shardable('batch_size', 64)
 
 
 @pytest.mark.parametrize(('asked', 'config', 'cause'), [
