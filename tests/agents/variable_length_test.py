@@ -36,7 +36,7 @@ from asm_tf.training.train import RunOptions
 from asm_tf.training.trainer import Trainer
 from asm_tf.training.training_loop import TrainingLoop
 from asm_tf.training.workers import Workers
-from tests.support import gymnasium_environments
+from tests.support import gymnasium_environments, small_models
 from tests.support.uniform_policy import uniform_policy
 
 CORRIDOR = 'asm_tf_test/Corridor-v0'
@@ -352,6 +352,27 @@ def test_only_real_steps_are_counted(make_agent):
   assert trainer.updates == (trainer.env_steps - 30) // 2  # all that are due
   if make_agent is not quick_asm:
     assert trainer.replay.num_frames() == trainer.env_steps
+
+
+@pytest.mark.slow
+@small_models.every_model
+def test_every_model_learns_from_windows(make, monkeypatch):
+  monkeypatch.setattr(small_models, 'F64', {'dtype': 'float32'})
+  make_agent = functools.partial(small_windows, world_model=lambda *sizes: make(*sizes, 4, 1))
+  trainer = Trainer(corridor(), make_agent, 0, eager(), warmup_steps=30, batch_size=4)
+
+  def weights():
+    agent = trainer.agent
+    return [np.concatenate([variable.numpy().ravel() for variable in part.trainable_variables])
+            for part in (agent.world.model, agent.policy_learner.actor)]
+
+  before = weights()
+  while trainer.updates < 20:
+    trainer.iterate()
+  for value, other in zip(weights(), before, strict=True):
+    assert np.all(np.isfinite(value))
+    assert np.mean(value != other) > 0.5
+  assert trainer.metrics()['skipped_updates'] == 0
 
 
 def test_evaluation_runs_whole_episodes_of_any_length():
