@@ -22,8 +22,8 @@ from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.system import System
 
-# Updates between two returns to Python, about a second's: so many steps of the sequences of one
-# batch item after the other, and no more updates than these.
+# Between two returns to Python there are updates for about a second: on sequences of so many steps
+# in all, a batch counting once, and no more updates than these.
 _CHUNK_STEPS, _MOST_UPDATES = 2000, 100
 # As many dropped episodes in a row are no accident.
 _MAX_CONSECUTIVE_DROPS = 10
