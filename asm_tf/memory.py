@@ -41,5 +41,4 @@ def shortage_reported() -> Iterator[None]:
     if isinstance(error, tf.errors.InvalidArgumentError) and _TOO_MANY not in str(error):
       raise
     raise UserError(f'this machine has too little memory ({one_line(error, 200)}): give smaller '
-                    'sizes, of the '
-                    'networks, the batch, or the horizon.') from error
+                    'sizes, of the networks, the batch, or the horizon.') from error

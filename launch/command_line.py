@@ -88,19 +88,18 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
 
 
 def refuse_bindings_of_runs(bindings: Sequence[str], understood: Sequence[str],
-                            remedy: str) -> None:
+                            remedy: Callable[[str], str]) -> None:
   """Raises `UserError` for bindings that would not reach the runs of a sweep or a figure.
 
   Args:
     bindings: of the command line.
     understood: what may be bound.
-    remedy: what to do instead, with `{name}` for the binding's.
+    remedy: function (name of a binding) -> what to do instead.
   """
   for binding in bindings:
     name = binding.split('=')[0].strip()
     if name.split('.')[0] not in understood:
-      raise UserError(f'--gin_bindings={name}=... would not reach the runs: '
-                      + remedy.replace('{name}', name))
+      raise UserError(f'--gin_bindings={name}=... would not reach the runs: {remedy(name)}.')
 
 
 def require_files(flag: str, files: Sequence[str]) -> None:

@@ -49,8 +49,8 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
   if 'run_sweep' in str(settings['run_cells']):
     command_line.refuse_bindings_of_runs(
         gin_bindings, ('preset_cells', 'run_sweep', 'figure'),
-        f"add '{{name}}' to the variations of preset_cells.{preset}, in a gin file that includes "
-        f'{gin_files[0]}.')
+        lambda name: f'add {name!r} to the variations of preset_cells.{preset}, in a gin file that '
+                     f'includes {gin_files[0]}')
   rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
       folder=folder, preset=preset, command=command_line.command('launch.figure')))
   text = ''.join(map(json_line, rows))

@@ -37,8 +37,8 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | N
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.refuse_bindings_of_runs(
-      gin_bindings, ('training_cells', 'run_sweep'), 'make it a variation, '
-      "--gin_bindings=\"training_cells.variations={'{name}': (..,)}\".")
+      gin_bindings, ('training_cells', 'run_sweep'), lambda name: 'make it a variation, '
+      f"--gin_bindings=\"training_cells.variations={{'{name}': (..,)}}\"")
   cells = command_line.with_gin_errors(configurables.training_cells)
   given = {} if address is None else {'address': address}
   failed = None

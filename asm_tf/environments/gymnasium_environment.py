@@ -82,7 +82,7 @@ class GymnasiumCopies(py_environment.PyEnvironment):
     return array_spec.BoundedArraySpec(
         [self._system.action_size], np.float32, -1.0, 1.0, name='action')
 
-  def reseed(self, number: int = 0) -> None:
+  def reseed(self, number: int) -> None:
     """Goes on as after so many episodes of every copy."""
     self.episodes.go_on_after(number)
 

@@ -94,6 +94,21 @@ def locked(path: pathlib.Path, wait: bool = True) -> Iterator[bool]:
     os.close(lock)
 
 
+def is_locked(path: pathlib.Path) -> bool:
+  """Returns whether a process holds the lock, by reading; False where that is not known."""
+  try:
+    lock = os.open(path, os.O_RDONLY)
+  except OSError:  # there is none, or it is somebody else's
+    return False
+  try:
+    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return False
+  except BlockingIOError:
+    return True
+  finally:
+    os.close(lock)
+
+
 def _check_same_configuration(path):
   now = gin.config_str()
   if not path.exists():

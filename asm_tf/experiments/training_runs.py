@@ -13,18 +13,17 @@ Its run folder is named after all of it but num_env_steps: a longer run is the s
 trained on, and a shorter one a part of it.
 """
 
-import fcntl
 import hashlib
 import inspect
 import itertools
 import json
-import os
 import pathlib
 import re
 from collections.abc import Sequence
 
 from asm_tf import gin_files
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.experiments.cells import is_locked
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
 
@@ -222,25 +221,11 @@ def last_words(folder: str | pathlib.Path) -> dict[str, str]:
   folder, found = pathlib.Path(folder), {}
   for log in sorted(folder.rglob('*.log')):
     run = log.with_suffix('')
-    if (run / 'summary.json').exists() or _is_training(run):
+    if (run / 'summary.json').exists() or is_locked(run / 'lock'):
       continue
     lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
     found[run.relative_to(folder).as_posix()] = lines[-1]
   return found
-
-
-def _is_training(run):
-  try:
-    lock = os.open(run / 'lock', os.O_RDONLY)
-  except OSError:  # there is none, or it is somebody else's
-    return False
-  try:
-    fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    return False
-  except BlockingIOError:
-    return True
-  finally:
-    os.close(lock)
 
 
 def read_run(folder: str | pathlib.Path) -> dict:

@@ -81,15 +81,7 @@ class Trainer(tf.Module):
     steps = self.agent.train_sequence_length - 1
     self._chunk = min(max(1, _CHUNK_STEPS // steps), _MOST_UPDATES)
     self.replay = _make_replay(self.agent, system, (seed, 5))
-    self._batch_size = self.replay.batch_size(batch_size)
-    memory.require_memory(
-        self.replay.batch_bytes(self._batch_size), 'a batch', 'give a smaller Trainer.batch_size')
-    if self._batch_size == batch_size:
-      execution.require_shardable('Trainer.batch_size', batch_size)
-    else:
-      execution.require_shardable(
-          'the batch that EpisodeReplayBuffer.batch_steps leaves', self._batch_size,
-          'another EpisodeReplayBuffer.batch_steps, or use fewer replicas')
+    self._batch_size = _usable_batch_size(self.replay, batch_size, execution)
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
@@ -193,6 +185,18 @@ def _divergence_reported():
       raise
     raise UserError('a loss of SAC is not finite: lower SoftActorCritic.critic_learning_rate and '
                     'actor_learning_rate, and start again.') from error
+
+
+def _usable_batch_size(replay, asked, execution):
+  """What the replay makes of a batch size; `UserError` where memory or replicas do not allow it."""
+  size = replay.batch_size(asked)
+  memory.require_memory(replay.batch_bytes(size), 'a batch', 'give a smaller Trainer.batch_size')
+  if size == asked:
+    execution.require_shardable('Trainer.batch_size', size)
+  else:
+    execution.require_shardable('the batch that EpisodeReplayBuffer.batch_steps leaves', size,
+                                'another EpisodeReplayBuffer.batch_steps, or use fewer replicas')
+  return size
 
 
 def _make_replay(agent, system, seed):

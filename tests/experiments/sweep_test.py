@@ -223,7 +223,8 @@ def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
 def test_bindings_that_no_run_would_see_are_refused(fresh_gin):
   with pytest.raises(UserError, match=r"would not reach the runs: vary 'Trainer.batch_size'\."):
     command_line.refuse_bindings_of_runs(
-        ['run_sweep.retries=0', 'Trainer.batch_size=3'], ['run_sweep'], "vary '{name}'.")
+        ['run_sweep.retries=0', 'Trainer.batch_size=3'], ['run_sweep'],
+        lambda name: f'vary {name!r}')
   with pytest.raises(UserError, match=r'would not reach.*variations of preset_cells\.quick'):
     launch_figure.run(['gin/figures/sample_efficiency.gin'], ['training_cells.num_seeds=1'])
   with pytest.raises(UserError, match=r'would not reach.*training_cells\.variations'):
