@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import gin
 from absl import app, flags, logging
+from gin import config_parser
 
 from asm_tf import gin_files
 from asm_tf.errors import FailedRuns, UserError, one_line
@@ -28,7 +29,8 @@ from launch.hints import hint
 
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
-from gin import config_parser
+
+_INTERRUPTED = 130
 
 
 def run(main: Callable, *names: str) -> None:
@@ -40,7 +42,7 @@ def run(main: Callable, *names: str) -> None:
   """
   _require_utf_8()
   _quieten()
-  app.run(lambda argv: sys.exit(_guarded(main, argv[1:], names)),
+  app.run(lambda argv: _end(_guarded(main, argv[1:], names)),
           flags_parser=functools.partial(_parse, main))
 
 
@@ -270,10 +272,18 @@ def _guarded(main, arguments=(), names=()):
   except KeyboardInterrupt:
     how = ' with --root_dir and --resume' if 'resume' in flags.FLAGS else ''
     _complain(f'interrupted; what was saved is kept: the same command{how} goes on.')
-    return 130
+    return _INTERRUPTED
   except BrokenPipeError:  # the reader, `head` for example, has seen enough
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _end(code):
+  if code == _INTERRUPTED:  # Ray's threads, stopped anywhere, can crash an interpreter that ends
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+  sys.exit(code)
 
 
 def _complain(message):

@@ -3,6 +3,8 @@
 TensorFlow and the libraries that draw for MuJoCo do not go together: one process of both crashes.
 
     python -m asm_tf.environments.draw_episode   < description.json
+
+It writes an empty line to its output after each step.
 """
 
 import importlib
@@ -41,20 +43,26 @@ def film(path: str, suffix: str, modules: list[str], environment: str, kwargs: d
   env = make(environment, kwargs, wrappers, 'rgb_array')
   dtype = env.action_space.dtype
   env.reset(seed=seed)
-  frames = [_picture(env, environment)]
-  for action in actions:
-    env.step(np.array(action, dtype))
-    frames.append(_picture(env, environment))
   frames_per_second = env.metadata.get('render_fps', _FRAMES_PER_SECOND)
   every = max(1, round(frames_per_second / _FRAMES_PER_SECOND))
-  frames_per_second /= every
+  with _make_writer(path, suffix, frames_per_second / every) as writer:
+    writer.append_data(_picture(env, environment))
+    for t, action in enumerate(actions, 1):
+      env.step(np.array(action, dtype))
+      if t % every == 0:
+        writer.append_data(_picture(env, environment))
+      print(flush=True)
+
+
+def _make_writer(path, suffix, frames_per_second):
+  """What appends pictures to a file, so that no film has to fit in memory."""
   options = ({'duration': 1000 / frames_per_second, 'loop': 0} if suffix == '.gif'
              else {'fps': frames_per_second, 'macro_block_size': 2})
   try:
-    imageio: Any = importlib.import_module('imageio.v3')
+    imageio: Any = importlib.import_module('imageio.v2')
     if suffix == '.mp4':
       importlib.import_module('imageio_ffmpeg')
-    imageio.imwrite(path, np.stack(frames[::every]), extension=suffix, **options)
+    return imageio.get_writer(path, mode='I', **options)
   except ImportError as error:
     raise UserError(f"a {suffix} file cannot be written ({error}): pip install 'imageio[ffmpeg]'."
                     ) from error

@@ -4,12 +4,14 @@ import json
 import pathlib
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories import time_step as ts
+from tqdm import tqdm
 
 from asm_tf.environments.gymnasium_environment import EpisodeNumbers, SeededEpisodes
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
@@ -55,12 +57,26 @@ def film_episode(path: pathlib.Path, suffix: str, system: GymnasiumSystem,
       'path': str(path), 'suffix': suffix, 'modules': list(modules), 'environment': system.name,
       'kwargs': system.kwargs, 'wrappers': list(system.wrappers), 'seed': episode.seed,
       'actions': actions}
-  done = subprocess.run([sys.executable, '-m', 'asm_tf.environments.draw_episode'],
-                        input=json.dumps(description), text=True, capture_output=True, check=False)
-  if done.returncode:
-    line = (done.stderr.strip().splitlines() or [''])[-1]
-    said = line.removeprefix('error: ')
-    if said == line:  # another's code
+  failure = _draw(description)
+  if failure is not None:
+    said = failure.removeprefix('error: ')
+    if said == failure:  # another's code
       said += ': what it draws by must work here (MuJoCo without a screen: EGL, MUJOCO_GL=egl).'
     raise UserError(f'{system.name} cannot be filmed: {said}')
   return total
+
+
+def _draw(description):
+  """Returns None, or the last line of what went wrong in the process that draws."""
+  with tempfile.TemporaryFile('w+') as given, tempfile.TemporaryFile('w+') as said:
+    json.dump(description, given)
+    given.seek(0)
+    with subprocess.Popen([sys.executable, '-m', 'asm_tf.environments.draw_episode'], stdin=given,
+                          stdout=subprocess.PIPE, stderr=said) as process:
+      for _ in tqdm(process.stdout, total=len(description['actions']), unit='step',
+                    dynamic_ncols=True):
+        pass
+    if not process.returncode:
+      return None
+    said.seek(0)
+    return (said.read().strip().splitlines() or [''])[-1]

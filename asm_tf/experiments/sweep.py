@@ -24,6 +24,8 @@ from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import locked
 from asm_tf.training.run_folder import json_line, write_atomically
 
+_SECONDS_BETWEEN_LOOKS = 5  # at how far the runs are, which say so at every evaluation
+
 
 def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None = None,
               cpus_per_run: int = 1, gpus_per_run: float = 0, retries: int = 1,
@@ -72,14 +74,28 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None
 def _run_missing(folder, cells, cpus, gpus, retries, address):
   runs, rows, failures = folder / 'runs', _write_results(folder), []
   missing = [cell for cell in cells if not training_runs.is_covered(rows, cell)]
-  with tqdm(total=len(cells), initial=len(cells) - len(missing), unit='run',
+  asked = sum(cell['num_env_steps'] for cell in cells)
+  finished = len(cells) - len(missing)
+
+  def trained():
+    return asked - sum(training_runs.steps_left(runs, cell) for cell in missing)
+
+  with tqdm(total=asked, initial=trained(), unit='step', unit_scale=True,
             dynamic_ncols=True) as bar:
+
+    def look():
+      bar.n = trained()
+      bar.set_postfix_str(f'{finished} of {len(cells)} runs')
+
+    look()
     if missing:
-      for cell, failure in _train(runs, missing, cpus, gpus, retries, address):
+      for cell, failure in _train(runs, missing, cpus, gpus, retries, address,
+                                  look=look):
         if failure:
           failures.append(f'{training_runs.folder_of(runs, cell).name}: {failure}')
-        bar.update(not failure)
+        finished += not failure
         rows = _write_results(folder)
+        look()
   if failures:
     raise FailedRuns('\n'.join(failures))
   return [training_runs.row_of_cell(rows, cell) for cell in cells]
@@ -97,8 +113,11 @@ def _write_results(folder):
   return rows
 
 
-def _train(runs, cells, cpus, gpus, retries, address):
-  """Yields each cell as it ends, with None or the last line of what went wrong."""
+def _train(runs, cells, cpus, gpus, retries, address, look):
+  """Yields each cell as it ends, with None or the last line of what went wrong.
+
+  look() is called in between.
+  """
   ray = _start_ray(address)
   try:
     hosts = [node['Resources'] for node in ray.nodes() if node['Alive']]
@@ -117,18 +136,20 @@ def _train(runs, cells, cpus, gpus, retries, address):
 
     waiting = {start(cell): (cell, retries) for cell in cells}
     while waiting:
-      (ended,), _ = ray.wait(list(waiting))
-      (cell, retries_left), failure = waiting.pop(ended), None
-      try:
-        ray.get(ended)
-      except ray.exceptions.RayTaskError as error:
-        failure = str(error.cause)
-        if retries_left:
-          waiting[start(cell)] = cell, retries_left - 1
-          continue
-      except ray.exceptions.RayError as error:
-        failure = one_line(error)
-      yield cell, failure
+      ended, _ = ray.wait(list(waiting), timeout=_SECONDS_BETWEEN_LOOKS)
+      look()
+      for run in ended:
+        (cell, retries_left), failure = waiting.pop(run), None
+        try:
+          ray.get(run)
+        except ray.exceptions.RayTaskError as error:
+          failure = str(error.cause)
+          if retries_left:
+            waiting[start(cell)] = cell, retries_left - 1
+            continue
+        except ray.exceptions.RayError as error:
+          failure = one_line(error)
+        yield cell, failure
   finally:
     ray.shutdown()
 

@@ -205,6 +205,16 @@ def is_covered(rows: dict[str, dict], cell: dict) -> bool:
   return row is not None and row['env_steps'][-1] >= cell['num_env_steps']
 
 
+def steps_left(root: str | pathlib.Path, cell: dict) -> int:
+  """Environment steps until the run of a cell below `root` is trained as far as the cell asks."""
+  try:
+    rows = read_rows(folder_of(root, cell))
+  except (OSError, ValueError):  # it is damaged, and launch.main will say so
+    rows = []
+  trained = rows[-1]['env_steps'] if rows else 0
+  return max(0, cell['num_env_steps'] - trained)
+
+
 def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:
   """The row of a finished cell: its fields, and curves as far as it goes."""
   row = rows[folder_of('', cell).name]

@@ -14,7 +14,7 @@ import pytest
 from rliable import metrics
 
 from asm_tf.errors import FailedRuns, UserError
-from asm_tf.experiments import report, statistics, training_runs
+from asm_tf.experiments import report, statistics, sweep, training_runs
 from asm_tf.experiments.cells import locked
 from asm_tf.experiments.sweep import run_sweep
 from asm_tf.experiments.training_runs import preset_cells, training_cells
@@ -145,6 +145,22 @@ def test_rows_count_without_their_runs(tmp_path):
     assert training_runs.is_covered(rows, cell) == finished
   assert run_sweep(tmp_path, [cell]) == [kept]
   assert json.loads((tmp_path / 'results.jsonl').read_text()) == kept
+
+
+def test_the_bar_counts_the_steps_of_runs_that_train(tmp_path, monkeypatch, capsys):
+  cell, = training_cells(**GRID)
+
+  def train(runs, cells, *_, look):
+    run = training_runs.folder_of(runs, cells[0])
+    run.mkdir()
+    (run / 'metrics.jsonl').write_text('{"env_steps": 0}\n{"env_steps": 20}\n{"env_st')
+    look()
+    yield cells[0], 'ended there'
+
+  monkeypatch.setattr(sweep, '_train', train)
+  with pytest.raises(FailedRuns, match='0: ended there'):
+    run_sweep(tmp_path, [cell])
+  assert '20.0/60.0' in capsys.readouterr().err
 
 
 def test_a_run_whose_summary_is_damaged_is_not_finished(tmp_path):
