@@ -66,6 +66,7 @@ from asm_tf.policies.action_sequence import ActionSequence
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from asm_tf.policies.uniform_steps import UniformSteps
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.registry import SYSTEMS
@@ -103,6 +104,7 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
     WindowReplayBuffer: ('data_spec', 'length', 'window', 'seed', 'integer_dtype'),
     Normalizer: ('state_size', 'horizon', 'dtype', 'time_aware'),
     ColoredNoise: ('generator', 'horizon', 'action_size'),
+    UniformSteps: ('generator', 'horizon'),
     Execution: ('strategy',),
     TrainingLoop: (),
     AsmAgent: ('setup', 'world', 'model_learner', 'policy_learner', 'other_learners',

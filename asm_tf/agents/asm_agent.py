@@ -19,6 +19,7 @@ from asm_tf.agents.world import World
 from asm_tf.errors import require_at_least
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
+from asm_tf.policies.uniform_steps import UniformSteps
 
 
 class AsmAgent(tf_agent.TFAgent):
@@ -65,12 +66,14 @@ class AsmAgent(tf_agent.TFAgent):
     self.model_validation = model_validation
     self._model_period = setup.model_period
     self._policy_period = policy_period
-    specs = setup.time_step_spec, setup.action_spec
+    specs, horizon = (setup.time_step_spec, setup.action_spec), setup.system.horizon
     super().__init__(
         *specs,
         policy=SquashedGaussianPolicy(*specs, policy_learner.average_actor),
-        collect_policy=SquashedGaussianPolicy(*specs, policy_learner.actor, ColoredNoise(
-            setup.generator(1), setup.system.horizon, setup.action_spec.shape[0])),
+        collect_policy=SquashedGaussianPolicy(
+            *specs, policy_learner.actor,
+            ColoredNoise(setup.generator(1), horizon, setup.action_spec.shape[0]),
+            UniformSteps(setup.generator(9), horizon)),
         train_sequence_length=setup.steps + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 

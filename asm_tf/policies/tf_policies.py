@@ -12,6 +12,7 @@ from tf_agents.trajectories import time_step as ts
 
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.squashed_gaussian import squash
+from asm_tf.policies.uniform_steps import UniformSteps
 
 
 class SquashedGaussianPolicy(tf_policy.TFPolicy):
@@ -19,7 +20,7 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
 
   def __init__(self, time_step_spec: ts.TimeStep, action_spec: tf.TypeSpec,
                actor: Callable[..., tuple[tf.Tensor, tf.Tensor]],
-               noise: ColoredNoise | None = None):
+               noise: ColoredNoise | None = None, uniform_steps: UniformSteps | None = None):
     """Builds the policy.
 
     Args:
@@ -27,11 +28,12 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
       action_spec: TF-Agents action spec, [m] in [-1, 1].
       actor: `SquashedGaussianActor`.
       noise: of the exploration; None acts greedily, by tanh(mu).
+      uniform_steps: of the exploration, with `noise`.
     """
     super().__init__(time_step_spec, action_spec, clip=False,
                      policy_state_spec=() if noise is None else noise.spec)
     self._actor = actor
-    self._noise = noise
+    self._noise, self._uniform_steps = noise, uniform_steps
 
   def _variables(self):
     return self._actor.variables
@@ -45,14 +47,19 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
     if self._noise is None:
       return policy_step.PolicyStep(tf.tanh(mean), policy_state)
     noise, policy_state = self._noise.step(time_step, policy_state)
-    return policy_step.PolicyStep(squash(mean, log_std, noise), policy_state)
+    action = squash(mean, log_std, noise)
+    if self._uniform_steps is not None:
+      action = self._uniform_steps.replace(action)
+    return policy_step.PolicyStep(action, policy_state)
 
   def _distribution(self, time_step, policy_state):
     mean, log_std = self._moments(time_step)
     std = tf.zeros_like(log_std) if self._noise is None else tf.exp(log_std)
-    gaussian = tfp.distributions.MultivariateNormalDiag(mean, std)
-    return policy_step.PolicyStep(
-        SquashToSpecNormal(gaussian, self.action_spec), policy_state)
+    distribution = SquashToSpecNormal(
+        tfp.distributions.MultivariateNormalDiag(mean, std), self.action_spec)
+    if self._uniform_steps is not None:
+      distribution = self._uniform_steps.distribution(distribution)
+    return policy_step.PolicyStep(distribution, policy_state)
 
 
 class UniformPolicy(tf_policy.TFPolicy):

@@ -194,7 +194,8 @@ def test_a_torn_checkpoint_is_reported(whole_run, tmp_path, monkeypatch, caplog)
   before = rows(root_dir)
   with pytest.raises(UserError, match='no checkpoint in .* can be resumed .*cannot be read'):
     train(root_dir, resume=True)
-  assert not caplog.text  # the error says it all
+  # The error says it all; TensorFlow counts how often one process traces, whichever tests it ran.
+  assert not [line for line in caplog.messages if 'retracing' not in line]
   assert rows(root_dir) == before  # nothing was lost
 
 

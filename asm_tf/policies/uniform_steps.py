@@ -1,0 +1,54 @@
+"""Uniform actions in a few steps of every episode, which a model can learn from.
+
+Where a policy is sure its actions hardly vary, and what another action would do is then nowhere
+in the data: the model, and with it the policy gradient, may be wrong there for good.
+"""
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from asm_tf.errors import require_not_negative, require_share
+
+
+class UniformSteps(tf.Module):
+  """Draws the steps of an episode at which an exploring policy acts uniformly.
+
+  Attributes:
+    probability: of such a step.
+  """
+
+  def __init__(self, generator: tf.random.Generator, horizon: int, per_episode: float = 6.0,
+               largest_share: float = 0.3):
+    """Builds the source.
+
+    Args:
+      generator: what is drawn from.
+      horizon: H.
+      per_episode: their expected number in an episode of H steps. The paper has none, 0.
+      largest_share: of the steps, above 0, up to 1, where an episode is short.
+    """
+    super().__init__(name='uniform_steps')
+    require_not_negative(**{'UniformSteps.per_episode': per_episode})
+    require_share(**{'UniformSteps.largest_share': largest_share})
+    self.probability = min(per_episode / horizon, largest_share)
+    self._generator = generator
+
+  def replace(self, action: tf.Tensor) -> tf.Tensor:
+    """Returns actions [B, m], each of the B replaced by uniform draws at the steps drawn."""
+    if self.probability == 0:
+      return action
+    uniform = self._generator.uniform(tf.shape(action), -1.0, 1.0)
+    is_drawn = self._generator.uniform(tf.shape(action)[:1]) < self.probability
+    return tf.where(is_drawn[:, None], uniform, action)
+
+  def distribution(self, policy: tfp.distributions.Distribution) -> tfp.distributions.Distribution:
+    """Returns the distribution [B, m] of `replace`'s actions, given that of the policy's own."""
+    if self.probability == 0:
+      return policy
+    shape = tf.concat([policy.batch_shape_tensor(), policy.event_shape_tensor()], 0)
+    uniform = tfp.distributions.Independent(
+        tfp.distributions.Uniform(-tf.ones(shape), tf.ones(shape)), 1)
+    shares = tf.fill(policy.batch_shape_tensor(), self.probability)
+    return tfp.distributions.Mixture(
+        tfp.distributions.Categorical(probs=tf.stack([1 - shares, shares], -1)),
+        [policy, uniform])
