@@ -216,10 +216,11 @@ def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object
     write(part)
     os.replace(part, path)
   except OSError as error:
-    with contextlib.suppress(OSError):
-      part.unlink()
     raise UserError(f'{path} can not be written ({error.strerror}): choose another path.'
                     ) from error
+  finally:
+    with contextlib.suppress(OSError):  # it is there only where something failed
+      part.unlink()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
@@ -279,9 +280,11 @@ def _guarded(main, arguments=(), names=()):
 
 
 def _end(code):
-  if code == _INTERRUPTED:  # Ray's threads, stopped anywhere, can crash an interpreter that ends
-    sys.stdout.flush()
-    sys.stderr.flush()
+  # Ray's threads, stopped anywhere, can crash an interpreter that ends.
+  if code == _INTERRUPTED and 'ray' in sys.modules:
+    with contextlib.suppress(OSError):  # nobody reads any more
+      sys.stdout.flush()
+      sys.stderr.flush()
     os._exit(code)
   sys.exit(code)
 

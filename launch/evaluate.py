@@ -89,7 +89,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     modules = _imported(run_dir / 'config.gin')
     returns = []
     command_line.write_in_one_step(video, lambda part: returns.append(film_episode(
-        part, video.suffix, system, policies[0], (settings['seed'], 6), modules)))
+        part, system, policies[0], (settings['seed'], 6), modules)))
     print(f'video of an episode with return {returns[0]:.6g}: {video}')
 
 

@@ -527,6 +527,16 @@ _TABLE = {
         ('the warm-up keeps away from the bounds', 'tf.math.erf(noise / math.sqrt(2))',
          'tf.math.erf(noise / 2)',
          'policies/tf_policies_test.py::test_the_warm_up_draws_uniform_actions'),
+        ('no step of an exploring episode is uniform', 'self._uniform_steps.replace(action)',
+         'action', 'agents/asm_agent_test.py::test_sampled_actions_follow_the_distribution'),
+    ],
+    'policies/uniform_steps.py': [
+        ('as many uniform steps at every horizon as at the shortest',
+         'min(per_episode / horizon, largest_share)', 'largest_share',
+         'policies/uniform_steps_test.py'
+         '::test_an_episode_has_as_many_as_were_asked_for[6-500-0.012]'),
+        ('all but the drawn steps are uniform', '< self.probability', '> self.probability',
+         'policies/uniform_steps_test.py::test_an_episode_has_as_many_as_were_asked_for[6-4-0.3]'),
     ],
     'replay/episode_replay_buffer.py': [
         ('half of the episodes never drawn', 'maxval=self._num_episodes()',

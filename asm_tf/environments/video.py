@@ -18,16 +18,14 @@ from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.errors import UserError
 
 
-def film_episode(path: pathlib.Path, suffix: str, system: GymnasiumSystem,
-                 policy: tf_policy.TFPolicy, seed: tuple[int, ...],
-                 modules: Sequence[str] = ()) -> float:
+def film_episode(path: pathlib.Path, system: GymnasiumSystem, policy: tf_policy.TFPolicy,
+                 seed: tuple[int, ...], modules: Sequence[str] = ()) -> float:
   """Films the first episode of a seed, with which an evaluation begins too.
 
   The policy plays it here; a process without TensorFlow plays it once more and draws it.
 
   Args:
-    path: of the file.
-    suffix: '.gif' or '.mp4'.
+    path: of the file, .gif or .mp4.
     system: what the policy controls.
     policy: of its observations and actions.
     seed: of the episode.
@@ -54,7 +52,7 @@ def film_episode(path: pathlib.Path, suffix: str, system: GymnasiumSystem,
     total, ended = total + reward, terminated or truncated
   episode.close()
   description = {
-      'path': str(path), 'suffix': suffix, 'modules': list(modules), 'environment': system.name,
+      'path': str(path), 'modules': list(modules), 'environment': system.name,
       'kwargs': system.kwargs, 'wrappers': list(system.wrappers), 'seed': episode.seed,
       'actions': actions}
   failure = _draw(description)

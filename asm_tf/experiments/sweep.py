@@ -76,15 +76,15 @@ def _run_missing(folder, cells, cpus, gpus, retries, address):
   missing = [cell for cell in cells if not training_runs.is_covered(rows, cell)]
   asked = sum(cell['num_env_steps'] for cell in cells)
   finished = len(cells) - len(missing)
-
-  def trained():
-    return asked - sum(training_runs.steps_left(runs, cell) for cell in missing)
-
-  with tqdm(total=asked, initial=trained(), unit='step', unit_scale=True,
+  left = {training_runs.folder_of(runs, cell): training_runs.steps_left(runs, cell)
+          for cell in missing}
+  with tqdm(total=asked, initial=asked - sum(left.values()), unit='step', unit_scale=True,
             dynamic_ncols=True) as bar:
 
-    def look():
-      bar.n = trained()
+    def look(at=()):
+      for cell in at:
+        left[training_runs.folder_of(runs, cell)] = training_runs.steps_left(runs, cell)
+      bar.n = max(bar.n, asked - sum(left.values()))  # a killed run repeats some of its steps
       bar.set_postfix_str(f'{finished} of {len(cells)} runs')
 
     look()
@@ -116,7 +116,7 @@ def _write_results(folder):
 def _train(runs, cells, cpus, gpus, retries, address, look):
   """Yields each cell as it ends, with None or the last line of what went wrong.
 
-  look() is called in between.
+  look(cells) is called with those that have not ended, every few seconds.
   """
   ray = _start_ray(address)
   try:
@@ -137,7 +137,7 @@ def _train(runs, cells, cpus, gpus, retries, address, look):
     waiting = {start(cell): (cell, retries) for cell in cells}
     while waiting:
       ended, _ = ray.wait(list(waiting), timeout=_SECONDS_BETWEEN_LOOKS)
-      look()
+      look([cell for cell, _ in waiting.values()])
       for run in ended:
         (cell, retries_left), failure = waiting.pop(run), None
         try:

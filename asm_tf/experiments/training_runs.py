@@ -209,10 +209,9 @@ def steps_left(root: str | pathlib.Path, cell: dict) -> int:
   """Environment steps until the run of a cell below `root` is trained as far as the cell asks."""
   try:
     rows = read_rows(folder_of(root, cell))
-  except (OSError, ValueError):  # it is damaged, and launch.main will say so
-    rows = []
-  trained = rows[-1]['env_steps'] if rows else 0
-  return max(0, cell['num_env_steps'] - trained)
+    return max(0, cell['num_env_steps'] - (rows[-1]['env_steps'] if rows else 0))
+  except (OSError, ValueError, KeyError, TypeError):  # it is damaged, and launch.main will say so
+    return cell['num_env_steps']
 
 
 def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:

@@ -1,4 +1,4 @@
-"""TF-Agents policies that explore by `ColoredNoise`."""
+"""TF-Agents policies that explore by `ColoredNoise` and `UniformSteps`."""
 
 import math
 from collections.abc import Callable
@@ -54,11 +54,12 @@ class SquashedGaussianPolicy(tf_policy.TFPolicy):
 
   def _distribution(self, time_step, policy_state):
     mean, log_std = self._moments(time_step)
-    std = tf.zeros_like(log_std) if self._noise is None else tf.exp(log_std)
+    explores = self._noise is not None
+    std = tf.exp(log_std) if explores else tf.zeros_like(log_std)
     distribution = SquashToSpecNormal(
         tfp.distributions.MultivariateNormalDiag(mean, std), self.action_spec)
-    if self._uniform_steps is not None:
-      distribution = self._uniform_steps.distribution(distribution)
+    if explores and self._uniform_steps is not None:
+      distribution = self._uniform_steps.mixed(distribution)
     return policy_step.PolicyStep(distribution, policy_state)
 
 

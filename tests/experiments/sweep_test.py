@@ -147,6 +147,18 @@ def test_rows_count_without_their_runs(tmp_path):
   assert json.loads((tmp_path / 'results.jsonl').read_text()) == kept
 
 
+@pytest.mark.parametrize(('rows', 'left'), [
+    ('', 60), ('{"env_steps": 20}\n{"env_st', 40), ('{"env_steps": 80}\n', 0), ('7\n', 60),
+    ('{}\n', 60), ('{"env_steps": null}\n', 60), ('what?\n', 60)])
+def test_the_steps_left_are_those_that_no_whole_row_has(rows, left, tmp_path):
+  cell, = training_cells(**GRID)
+  assert training_runs.steps_left(tmp_path, cell) == 60
+  run = training_runs.folder_of(tmp_path, cell)
+  run.mkdir()
+  (run / 'metrics.jsonl').write_text(rows)
+  assert training_runs.steps_left(tmp_path, cell) == left
+
+
 def test_the_bar_counts_the_steps_of_runs_that_train(tmp_path, monkeypatch, capsys):
   cell, = training_cells(**GRID)
 
@@ -154,7 +166,7 @@ def test_the_bar_counts_the_steps_of_runs_that_train(tmp_path, monkeypatch, caps
     run = training_runs.folder_of(runs, cells[0])
     run.mkdir()
     (run / 'metrics.jsonl').write_text('{"env_steps": 0}\n{"env_steps": 20}\n{"env_st')
-    look()
+    look(cells)
     yield cells[0], 'ended there'
 
   monkeypatch.setattr(sweep, '_train', train)
@@ -252,7 +264,7 @@ def test_an_address_without_a_cluster_is_refused():
     run_sweep('/tmp/no_such_sweep', training_cells(**GRID), address='127.0.0.1:1')
 
 
-def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept):
+def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept, capfd):
   folder, cells, _ = swept
   before = {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')}
   rows = run_sweep(folder, cells)
@@ -260,6 +272,9 @@ def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept
   longer = cells[0] | {'num_env_steps': 100}
   assert not training_runs.is_covered(training_runs.finished_rows(folder), longer)
   extended, = run_sweep(folder, [longer])
+  bar = capfd.readouterr().err.split('\r')[-1]
+  assert '100/100' in bar
+  assert '1 of 1 runs' in bar
   assert extended['env_steps'][-1] == 100
   assert extended['return'][:2] == rows[0]['return']
   rows = training_runs.finished_rows(folder)

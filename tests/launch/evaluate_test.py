@@ -13,10 +13,15 @@ from PIL import Image
 from tf_agents.trajectories import time_step as ts
 
 from asm_tf import configurables
+from asm_tf.environments.gymnasium_environment import GymnasiumEnvironment
+from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.environments.video import film_episode
 from asm_tf.errors import UserError
 from launch import command_line, evaluate
 from launch import main as launch_main
+from tests.support import gymnasium_environments
 from tests.support.paths import REPOSITORY
+from tests.support.uniform_policy import uniform_policy
 
 SMALL = ('HORIZON=10', 'NUM_ENV_STEPS=60', 'Trainer.warmup_steps=30', 'Trainer.batch_size=4',
          'PolicyLearner.batch_size=4', 'Execution.jit_compile=False', 'Execution.microbatches=1',
@@ -70,6 +75,32 @@ def test_an_episode_is_filmed(suffix, run_dir, fresh_gin, tmp_path, capsys):
   assert 2 <= len(frames) <= 11
   assert np.any(np.asarray(frames[0]) != np.asarray(frames[-1]))
   assert [path.name for path in tmp_path.iterdir() if 'part' in path.name] == []
+
+
+def film(path, **kwargs):
+  """Films an episode of random actions."""
+  system = GymnasiumSystem(None, environment='asm_tf_test/Fading-v0', kwargs=kwargs)
+  env = GymnasiumEnvironment(system)
+  command_line.write_in_one_step(path, lambda part: film_episode(
+      part, system, uniform_policy(env, system.horizon), (0,),
+      [gymnasium_environments.__name__]))
+
+
+def test_a_film_shows_at_most_thirty_pictures_a_second(tmp_path, capfd):
+  pytest.importorskip('imageio.v3', reason='films are written by imageio')
+  film(tmp_path / 'film.gif')
+  brightness = [np.asarray(frame.convert('L'))[0, 0] for frame in _frames(tmp_path / 'film.gif')]
+  np.testing.assert_array_equal(brightness, np.arange(len(brightness)) * 40)  # every other one
+  out, err = capfd.readouterr()
+  assert 'drawing' not in out + err
+  assert '100%' in err
+
+
+def test_a_film_that_fails_midway_is_one_line_and_leaves_nothing(tmp_path):
+  pytest.importorskip('imageio.v3', reason='films are written by imageio')
+  with pytest.raises(UserError, match='Fading-v0 cannot be filmed: .*nothing to see any more'):
+    film(tmp_path / 'film.gif', dark_at=2)
+  assert list(tmp_path.iterdir()) == []
 
 
 def _frames(video):

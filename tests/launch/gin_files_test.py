@@ -103,11 +103,11 @@ def test_configures_what_its_name_promises(file):
 @every_file
 def test_the_papers_files_leave_the_recipe_out(file):
   command_line.parse_gin([file], ['HORIZON=4'])
-  recipe = {} if 'gymnasium' in file else {'ColoredNoise.exponent': (0.0, 2.0)}
+  recipe = {} if 'gymnasium' in file else {
+      'ColoredNoise.exponent': (0.0, 2.0), 'UniformSteps.per_episode': (0, 6)}
   if 'make_asm_agent' in str(gin.query_parameter('train.make_agent')):
     recipe |= {
         'AveragedActor.rate': (1.0, 0.02),
-        'UniformSteps.per_episode': (0, 0 if 'gymnasium' in file else 6),
         'EpisodeReplayBuffer.batch_steps': (None, 4096), 'Normalizer.margin': (None, 1.0),
         'ModelLearner.loss_weighting': ('uniform', 'inverse_time')}
   is_ours = not file.startswith('gin/paper/')

@@ -44,7 +44,7 @@ def test_actions_follow_the_distribution():
   policy = SquashToSpecNormal(tfp.distributions.MultivariateNormalDiag(
       tf.tile([[0.3, -1.0]], [SAMPLES, 1]), tf.tile([[0.2, 0.5]], [SAMPLES, 1])), spec)
   actions = steps.replace(policy.sample(seed=0)).numpy()
-  distribution = steps.distribution(policy)
+  distribution = steps.mixed(policy)
   expected = distribution.sample(seed=1).numpy()
   for i in range(2):
     assert scipy.stats.ks_2samp(actions[:, i], expected[:, i]).pvalue > 1e-3

@@ -66,5 +66,22 @@ class Spaces(gymnasium.Env):
     return self.observation_space.sample(), 0.0, False, False, {}
 
 
+class Fading(Corridor):
+  """A talkative corridor that can be drawn until step `dark_at`."""
+
+  metadata = {'render_modes': ['rgb_array'], 'render_fps': 60}
+
+  def __init__(self, render_mode=None, dark_at=None):
+    super().__init__()
+    self.render_mode, self._dark_at = render_mode, dark_at
+
+  def render(self):
+    print('drawing')
+    if self._t == self._dark_at:
+      raise RuntimeError('nothing to see any more')
+    return np.full([16, 16, 3], 20 * self._t, np.uint8)
+
+
+gymnasium.register('asm_tf_test/Fading-v0', Fading, max_episode_steps=LIMIT)
 gymnasium.register('asm_tf_test/Corridor-v0', Corridor, max_episode_steps=LIMIT)
 gymnasium.register('asm_tf_test/Spaces-v0', Spaces)
