@@ -240,12 +240,13 @@ FLAGS = [
 # What no numeric binding of the default configuration takes.
 NUMBERS = ('train.seed', 'HORIZON', 'NUM_ENV_STEPS', 'TrainingLoop.eval_interval',
            'TrainingLoop.checkpoint_interval', 'Trainer.warmup_steps', 'Trainer.model_period',
-           'Trainer.batch_size', 'ColoredNoise.exponent', 'EpisodeReplayBuffer.capacity',
-           'EpisodeReplayBuffer.batch_steps', 'AsmAgent.policy_period', 'PolicyLearner.batch_size',
-           'PolicyLearner.learning_rate', 'PolicyLearner.clip_norm',
-           'PolicyLearner.entropy_constant', 'ModelLearner.learning_rate', 'Normalizer.margin',
-           'AveragedActor.rate', 'SquashedGaussianActor.hidden_sizes', 'LSTM.embedding_size',
-           'LSTM.hidden_sizes')
+           'Trainer.batch_size', 'ColoredNoise.exponent', 'UniformSteps.per_episode',
+           'EpisodeReplayBuffer.capacity', 'EpisodeReplayBuffer.batch_steps',
+           'AsmAgent.policy_period', 'PolicyLearner.batch_size', 'PolicyLearner.learning_rate',
+           'PolicyLearner.clip_norm', 'PolicyLearner.entropy_constant',
+           'ModelLearner.learning_rate',
+           'Normalizer.margin', 'AveragedActor.rate', 'SquashedGaussianActor.hidden_sizes',
+           'LSTM.embedding_size', 'LSTM.hidden_sizes')
 OPTIONAL = ('EpisodeReplayBuffer.batch_steps', 'Normalizer.margin')
 NO_NUMBERS = ('-1', '1e999', '@not_a_number()', "'many'", '[0.5]')
 
@@ -257,7 +258,8 @@ BINDINGS = [
     bound(LSTM, 'NOTHING', 'HORIZON=%NOTHING'),
     *(bound(LSTM, last(name), f'{name}=None') for name in NUMBERS if name not in OPTIONAL),
     *(bound(LSTM, last(name), f'{name}=0') for name in NUMBERS if name not in (
-        'train.seed', 'ColoredNoise.exponent', 'PolicyLearner.entropy_constant')),
+        'train.seed', 'ColoredNoise.exponent', 'UniformSteps.per_episode',
+        'PolicyLearner.entropy_constant')),
     # Names, typos and what is no binding.
     bound(CEM, 'HORIZON, NUM_ENV_STEPS, SYSTEM', 'HORZON=30'),
     bound(LSTM, 'hidden', 'LSTM.hidden=3'),
