@@ -87,7 +87,6 @@ def _run_missing(folder, cells, cpus, gpus, retries, address):
       bar.n = max(bar.n, asked - sum(left.values()))  # a killed run repeats some of its steps
       bar.set_postfix_str(f'{finished} of {len(cells)} runs')
 
-    look()
     if missing:
       for cell, failure in _train(runs, missing, cpus, gpus, retries, address,
                                   look=look):
