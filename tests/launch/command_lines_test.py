@@ -166,3 +166,18 @@ def test_gin_files_from_elsewhere_are_read_and_imports_can_be_allowed(tmp_path):
   (tmp_path / 'a.gin').write_text('import colorsys\n' + INNOCENT)
   command_line.parse_gin([str(tmp_path / 'a.gin')], [], allow_imports=True)
   assert gin.query_parameter('HORIZON/gin.macro.value') == 7
+
+
+@pytest.mark.parametrize(('code', 'has_ray', 'at_once'), [
+    (130, True, [130]), (130, False, []), (2, True, []), (0, True, [])])
+def test_an_interrupted_sweep_does_not_wait_for_rays_threads(
+    code, has_ray, at_once, monkeypatch):
+  monkeypatch.setitem(sys.modules, 'ray', os)
+  if not has_ray:
+    monkeypatch.delitem(sys.modules, 'ray')
+  ended = []
+  monkeypatch.setattr(os, '_exit', ended.append)
+  with pytest.raises(SystemExit) as exit_code:  # where the real one has not returned
+    command_line._end(code)
+  assert ended == at_once
+  assert exit_code.value.code == code
