@@ -89,6 +89,13 @@ def require_share(**values: Any) -> None:
       raise UserError(f'{name} is {_short(value)}: give a number above 0, up to 1.')
 
 
+def require_from_0_to_1(**values: Any) -> None:
+  """Raises `UserError` unless every value is a number from 0 to 1."""
+  for name, value in values.items():
+    if not _is_number(value) or not 0 <= value <= 1:
+      raise UserError(f'{name} is {_short(value)}: give a number from 0 to 1.')
+
+
 def _is_number(value):
   """Whether it is one, and one that can be computed with: neither NaN nor beyond `_LARGEST`."""
   return (isinstance(value, numbers.Real) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_networks import NormalizedCritic
-from asm_tf.errors import UserError, require_at_least, require_share, require_sizes
+from asm_tf.errors import require_at_least, require_from_0_to_1, require_share, require_sizes
 from asm_tf.gradients.policy_gradient import Reward
 from asm_tf.models.continuation import RewardUntilTermination
 from asm_tf.models.normalizer import Normalizer
@@ -55,8 +55,7 @@ class Critic(tf.Module):
     require_sizes(**{'Critic.hidden_sizes': hidden_sizes})
     require_share(**{'Critic.discount': discount, 'Critic.target_update_tau': target_update_tau})
     require_at_least(1, **{'Critic.imagined_steps': imagined_steps})
-    if not 0 <= trace_decay <= 1:
-      raise UserError(f'Critic.trace_decay is {trace_decay}: give a number from 0 to 1.')
+    require_from_0_to_1(**{'Critic.trace_decay': trace_decay})
     self._trace_decay = trace_decay
     self.trust = tf.Variable(1.0, trainable=False, name='trust')
     self.discount = discount

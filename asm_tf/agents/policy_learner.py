@@ -8,7 +8,12 @@ from asm_tf.agents.averaged_actor import AveragedActor
 from asm_tf.agents.execution import mean_of
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
-from asm_tf.errors import UserError, require_at_least, require_not_negative, require_positive
+from asm_tf.errors import (
+    require_at_least,
+    require_from_0_to_1,
+    require_not_negative,
+    require_positive,
+)
 from asm_tf.gradients.policy_gradient import (
     Imagined,
     open_loop_policy_gradient,
@@ -54,11 +59,8 @@ class PolicyLearner(tf.Module):
     require_positive(**{'PolicyLearner.learning_rate': learning_rate,
                         'PolicyLearner.clip_norm': clip_norm})
     require_at_least(1, **{'PolicyLearner.batch_size': batch_size})
-    require_not_negative(**{'PolicyLearner.entropy_constant': entropy_constant,
-                            'PolicyLearner.closed_loop_weight': closed_loop_weight})
-    if closed_loop_weight > 1:
-      raise UserError(f'PolicyLearner.closed_loop_weight is {closed_loop_weight}: give a number '
-                      'from 0 to 1.')
+    require_not_negative(**{'PolicyLearner.entropy_constant': entropy_constant})
+    require_from_0_to_1(**{'PolicyLearner.closed_loop_weight': closed_loop_weight})
     execution = setup.execution
     execution.require_shardable('PolicyLearner.batch_size', batch_size)
     self.actor, self.average_actor = actor.trained, actor.average

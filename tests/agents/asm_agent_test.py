@@ -483,6 +483,12 @@ def test_a_model_with_nothing_to_train_trains_the_policy():
   assert np.mean(returns[-10:]) > np.mean(returns[:10]) + np.std(np.diff(returns))
 
 
+@pytest.mark.parametrize('weight', [-0.1, 1.1, float('nan')])
+def test_a_closed_loop_weight_is_from_0_to_1(weight):
+  with pytest.raises(UserError, match='closed_loop_weight is .*: give a number from 0 to 1'):
+    build(closed_loop_weight=weight)
+
+
 def test_the_closed_loop_weight_changes_the_gradient():
   norms = [trained_once(make_model=true_dynamics, policy_period=2, closed_loop_weight=weight)[2]
            ['policy_gradient_norm'] for weight in (0.0, 1e-9, 1.0)]

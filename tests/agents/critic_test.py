@@ -348,6 +348,7 @@ def test_an_agent_without_a_last_step_needs_a_critic():
     ({'discount': 0.0}, 'Critic.discount is 0.0'), ({'discount': 1.5}, 'Critic.discount is 1.5'),
     ({'target_update_tau': 0}, 'Critic.target_update_tau is 0'),
     ({'trace_decay': 1.1}, 'Critic.trace_decay is 1.1'),
+    ({'trace_decay': -0.1}, 'Critic.trace_decay is -0.1'),
     ({'imagined_steps': 0}, 'Critic.imagined_steps is 0: .* at least 1')])
 def test_numbers_out_of_range_are_one_line(settings, message):
   with pytest.raises(UserError, match=message):
