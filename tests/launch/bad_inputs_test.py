@@ -244,9 +244,8 @@ NUMBERS = ('train.seed', 'HORIZON', 'NUM_ENV_STEPS', 'TrainingLoop.eval_interval
            'EpisodeReplayBuffer.capacity', 'EpisodeReplayBuffer.batch_steps',
            'AsmAgent.policy_period', 'PolicyLearner.batch_size', 'PolicyLearner.learning_rate',
            'PolicyLearner.clip_norm', 'PolicyLearner.entropy_constant',
-           'ModelLearner.learning_rate',
-           'Normalizer.margin', 'AveragedActor.rate', 'SquashedGaussianActor.hidden_sizes',
-           'LSTM.embedding_size', 'LSTM.hidden_sizes')
+           'ModelLearner.learning_rate', 'Normalizer.margin', 'AveragedActor.rate',
+           'SquashedGaussianActor.hidden_sizes', 'LSTM.embedding_size', 'LSTM.hidden_sizes')
 OPTIONAL = ('EpisodeReplayBuffer.batch_steps', 'Normalizer.margin')
 NO_NUMBERS = ('-1', '1e999', '@not_a_number()', "'many'", '[0.5]')
 

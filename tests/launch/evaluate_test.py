@@ -87,7 +87,6 @@ def film(path, **kwargs):
 
 
 def test_a_film_shows_at_most_thirty_pictures_a_second(tmp_path, capfd):
-  pytest.importorskip('imageio.v3', reason='films are written by imageio')
   film(tmp_path / 'film.gif')
   brightness = [np.asarray(frame.convert('L'))[0, 0] for frame in _frames(tmp_path / 'film.gif')]
   np.testing.assert_array_equal(brightness, np.arange(len(brightness)) * 40)  # every other one
@@ -97,7 +96,6 @@ def test_a_film_shows_at_most_thirty_pictures_a_second(tmp_path, capfd):
 
 
 def test_a_film_that_fails_midway_is_one_line_and_leaves_nothing(tmp_path):
-  pytest.importorskip('imageio.v3', reason='films are written by imageio')
   with pytest.raises(UserError, match='Fading-v0 cannot be filmed: .*nothing to see any more'):
     film(tmp_path / 'film.gif', dark_at=2)
   assert list(tmp_path.iterdir()) == []
