@@ -30,6 +30,7 @@ class Execution:
 
   Attributes:
     strategy: tf.distribute strategy whose replicas share every batch; None for one device.
+    jit_compile: whether XLA compiles updates and, on a CPU, episodes of a system.
     product_dtype: precision of the products inside learned models (asm_tf/models/products.py).
   """
 
@@ -39,7 +40,7 @@ class Execution:
 
     Args:
       strategy: see the class.
-      jit_compile: compile the updates with XLA.
+      jit_compile: see the class.
       microbatches: the number of microbatches of a replica's shard whose gradients are formed
         side by side; None for one per CPU core.
       product_dtype: 'float32' or 'bfloat16'.
@@ -48,7 +49,7 @@ class Execution:
       require_at_least(1, microbatches=microbatches)
     self.strategy = strategy
     self.product_dtype = product_dtype
-    self._jit_compile = jit_compile
+    self.jit_compile = jit_compile
     self._microbatches = _default_microbatches(strategy) if microbatches is None else microbatches
 
   def creating_variables(self) -> contextlib.AbstractContextManager:
@@ -83,7 +84,7 @@ class Execution:
     Returns:
       A function of the same arguments; a list of nests whose mean is the mean over the batch.
     """
-    function = self.compiled(function, self._jit_compile)
+    function = self.compiled(function, self.jit_compile)
 
     def on_microbatches(*batch):
       count = microbatch_count(batch[0].shape[0], self._microbatches, microbatch_size)
@@ -99,7 +100,7 @@ class Execution:
 
     With a strategy it stays uncompiled: the replicas' assignments are not one XLA program.
     """
-    return self.compiled(function, self._jit_compile and self.strategy is None)
+    return self.compiled(function, self.jit_compile and self.strategy is None)
 
   def apply_if_finite(self, optimizer: tf.keras.optimizers.Optimizer,
                       gradients: Sequence[tf.Tensor], variables: Sequence[tf.Variable],

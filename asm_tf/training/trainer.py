@@ -12,7 +12,9 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
+from asm_tf.environments.system_environment import SystemEnvironment
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.models.unrolling import has_accelerator
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import UniformPolicy
 from asm_tf.replay import episode_steps
@@ -21,6 +23,9 @@ from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.system import System
+
+# None of what is called from the loop needs AutoGraph, whose conversion of it takes seconds.
+_without_autograph = tf.autograph.experimental.do_not_convert
 
 # Between two returns to Python there are updates for about a second: on sequences of so many steps
 # in all, a batch counting once, and no more updates than these.
@@ -88,15 +93,11 @@ class Trainer(tf.Module):
     self._dropped = tf.Variable(0, dtype=tf.int64, trainable=False, name='dropped_episodes')
     self._consecutive_drops = 0  # of this process: a resume tries again
     accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
-    accumulator = accumulate(
-        self.agent.collect_data_spec, 1, system.horizon + 1, [self._take])
-    driver = DynamicEpisodeDriver(self.env, self.agent.collect_policy, [accumulator])
-    warmup_policy = UniformPolicy(*specs, noise)
-    warmup_driver = DynamicEpisodeDriver(self.env, warmup_policy, [accumulator])
-    # None of this needs AutoGraph, whose conversion of TF-Agents' code takes seconds.
-    self.collect, self._train = map(
-        tf.autograph.experimental.do_not_convert, (driver.run, self.agent.train))
-    self._warm_up = tf.function(warmup_driver.run, autograph=False)
+    accumulator = accumulate(self.agent.collect_data_spec, 1, system.horizon + 1, [])
+    self._collected = accumulator.latest
+    self.collect, self._warm_up = (
+        _episode_program(DynamicEpisodeDriver(self.env, policy, [accumulator]), execution)
+        for policy in (self.agent.collect_policy, UniformPolicy(*specs, noise)))
 
   @property
   def env_steps(self) -> int:
@@ -135,12 +136,8 @@ class Trainer(tf.Module):
   def iterate(self) -> None:
     """Collects an episode unless updates are due, then does a chunk of updates."""
     steps, dropped = self.env_steps, self.dropped_episodes
-    replay_is_empty = int(self.replay.num_frames()) == 0
     with failures_of(self.env), _divergence_reported():
-      if steps < self._warmup_steps or replay_is_empty:
-        self._warm_up()
-      else:
-        self._collect_and_update()
+      self._collect_and_update()
     if self.dropped_episodes > dropped:
       self._consecutive_drops += 1
     elif self.env_steps > steps:
@@ -149,10 +146,14 @@ class Trainer(tf.Module):
   @tf.function
   def _collect_and_update(self):
     if self._updates_due() <= 0:
-      self.collect()
+      if self._env_steps < self._warmup_steps or self.replay.num_frames() == 0:
+        self._warm_up()
+      else:
+        self.collect()
+      _without_autograph(self._take)(self._collected())
     for _ in tf.range(tf.minimum(self._updates_due(), self._chunk)):
       experience, _ = self.replay.get_next(self._batch_size)
-      self._train(experience)
+      _without_autograph(self.agent.train)(experience)
       self._updates.assign_add(1)
 
   def _updates_due(self):
@@ -173,6 +174,17 @@ class Trainer(tf.Module):
       self.agent.observe(episodes)
     self.replay.add_batch(episodes)
     return self._dropped.read_value()
+
+
+def _episode_program(driver, execution):
+  """Runs the driver for an episode; compiled, a system's takes a twentieth of the time.
+
+  An accelerator shares its variables with no program of the host, where those of the environment
+  are.
+  """
+  if isinstance(driver.env, SystemEnvironment) and not has_accelerator():
+    return execution.compiled(driver.run, execution.jit_compile)
+  return _without_autograph(driver.run)
 
 
 @contextlib.contextmanager
