@@ -584,7 +584,8 @@ _TABLE = {
         ('every evaluation draws anew', 'self._env.reseed(number)', 'pass',
          'training/evaluator_test.py'
          '::test_an_evaluation_draws_what_its_seed_says_and_nothing_else'),
-        ('the seed is ignored', 'seed=(seed, 6)', 'seed=(0, 6)', 'training/evaluator_test.py'
+        ('the seed is ignored', 'seed=(seed, Stream.EVALUATION)',
+         'seed=(0, Stream.EVALUATION)', 'training/evaluator_test.py'
          '::test_an_evaluation_draws_what_its_seed_says_and_nothing_else'),
     ],
     'training/exploitation.py': [

@@ -7,6 +7,7 @@ from tf_agents.trajectories import time_step as ts
 
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.random_streams import Stream, make_generator
 from asm_tf.systems.system import System
 
 
@@ -52,6 +53,6 @@ class AgentSetup:
     """H where nothing counts from there on; None where it only cuts episodes short."""
     return self.system.horizon if self.system.time_aware else None
 
-  def generator(self, stream: int) -> tf.random.Generator:
-    """Returns a generator that checkpoints hold; the streams of a seed are independent."""
-    return tf.random.Generator.from_seed((self.seed, stream), alg='philox')
+  def generator(self, stream: Stream) -> tf.random.Generator:
+    """Returns the seed's generator of a stream."""
+    return make_generator(self.seed, stream)

@@ -20,12 +20,13 @@ from asm_tf.errors import require_at_least
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import SquashedGaussianPolicy
 from asm_tf.policies.uniform_steps import UniformSteps
+from asm_tf.random_streams import Stream
 
 
 class AsmAgent(tf_agent.TFAgent):
   """Fits a world model to what the policy did, and improves the policy through it.
 
-  One `train` call is one update of the model (and of a learned reward) and stands for
+  One `train` call is one update of the model (and of a learned reward and a critic) and stands for
   `setup.model_period` environment steps; once `policy_period` of them have gone by, it is an
   update of the policy too.
 
@@ -72,8 +73,8 @@ class AsmAgent(tf_agent.TFAgent):
         policy=SquashedGaussianPolicy(*specs, policy_learner.average_actor),
         collect_policy=SquashedGaussianPolicy(
             *specs, policy_learner.actor,
-            ColoredNoise(setup.generator(1), horizon, setup.action_spec.shape[0]),
-            UniformSteps(setup.generator(9), horizon)),
+            ColoredNoise(setup.generator(Stream.EXPLORATION), horizon, setup.action_spec.shape[0]),
+            UniformSteps(setup.generator(Stream.UNIFORM_STEPS), horizon)),
         train_sequence_length=setup.steps + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 

@@ -10,7 +10,7 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_networks import NormalizedCritic
-from asm_tf.errors import require_at_least, require_from_0_to_1, require_share, require_sizes
+from asm_tf.errors import require_between, require_from_0_to_1, require_share, require_sizes
 from asm_tf.gradients.policy_gradient import Reward
 from asm_tf.models.continuation import RewardUntilTermination
 from asm_tf.models.normalizer import Normalizer
@@ -41,11 +41,11 @@ class Critic(tf.Module):
       hidden_sizes: widths of the ReLU layers of each network.
       discount: gamma, above 0, up to 1.
       target_update_tau: share of the networks that the targets take on at each update.
-      imagined_steps: k.
+      imagined_steps: k, below H.
       entropy_constant: alpha, in `units`; by default `EntropyConstant()`.
-      trace_decay: lambda / q, 0 to 1: how far the value of an imagined state is believed to
-        follow from the steps imagined after it, and not from the estimates there, where the
-        model is trusted. 0 is soft actor-critic.
+      trace_decay: lambda / q, 0 to 1: weight of the steps imagined after a state against the
+        estimate there, where the model is fully trusted. At 0 only the estimate at the first state
+        counts, as in soft actor-critic, but for the entropy: that of all k+1 states does.
 
     Raises:
       UserError: for a number out of range.
@@ -54,10 +54,9 @@ class Critic(tf.Module):
     entropy = EntropyConstant() if entropy_constant is None else entropy_constant
     require_sizes(**{'Critic.hidden_sizes': hidden_sizes})
     require_share(**{'Critic.discount': discount, 'Critic.target_update_tau': target_update_tau})
-    require_at_least(1, **{'Critic.imagined_steps': imagined_steps})
+    require_between(1, setup.system.horizon - 1, **{'Critic.imagined_steps': imagined_steps})
     require_from_0_to_1(**{'Critic.trace_decay': trace_decay})
     self._trace_decay = trace_decay
-    self.trust = tf.Variable(1.0, trainable=False, name='trust')
     self.discount = discount
     self._execution = setup.execution
     self.imagined_steps = imagined_steps
@@ -66,6 +65,7 @@ class Critic(tf.Module):
     self._last_step = setup.last_step
     spec = setup.time_step_spec.observation, setup.action_spec
     with setup.execution.creating_variables():
+      self.trust = tf.Variable(1.0, trainable=False, name='trust')
       self._log_alpha = tf.Variable(math.log(entropy.initial), name='log_alpha')
       self._networks, self._targets = (
           [NormalizedCritic(spec, normalizer, hidden_sizes) for _ in range(2)]

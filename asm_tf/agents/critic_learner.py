@@ -11,6 +11,7 @@ from asm_tf.errors import require_positive
 from asm_tf.gradients.policy_gradient import Actor
 from asm_tf.models.loss import mask_weights
 from asm_tf.policies.squashed_gaussian import squash, squashed_entropy
+from asm_tf.random_streams import Stream
 from asm_tf.replay import episode_steps
 
 
@@ -45,8 +46,8 @@ class CriticLearner(tf.Module):
     self._execution = setup.execution
     self._action_size = setup.action_spec.shape[0]
     self._optimizer = setup.execution.adam(learning_rate, critic.trainable_variables)
-    self._generator = setup.generator(7)
-    self.metrics = UpdateMetrics('critic_loss', 'critic_value')
+    self._generator = setup.generator(Stream.CRITIC)
+    self.metrics = UpdateMetrics('critic_loss', 'critic_value', 'entropy_constant')
     self._gradient = setup.execution.gradient_program(self._loss_and_gradient)
     self._apply = setup.execution.update_program(self._apply_gradient)
 
@@ -82,4 +83,5 @@ class CriticLearner(tf.Module):
     _, applied = self._execution.apply_if_finite(
         self._optimizer, gradients, self._critic.trainable_variables)
     self._critic.update_targets()
-    self.metrics.record(applied, critic_loss=loss, critic_value=value * self._critic.units.scale)
+    self.metrics.record(applied, critic_loss=loss, critic_value=value * self._critic.units.scale,
+                        entropy_constant=self._critic.entropy_constant)

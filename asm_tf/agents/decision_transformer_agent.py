@@ -27,6 +27,7 @@ from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
 from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import squashed_entropy
+from asm_tf.random_streams import Stream
 
 _LARGEST_ACTION = 0.999  # at whose atanh the likelihood of larger actions is taken
 
@@ -66,7 +67,8 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     self._optimizer = execution.adam(learning_rate, model.trainable_variables)
     self._temperature_optimizer = execution.adam(
         temperature_learning_rate, [self._log_temperature])
-    exploration, self._sampling = setup.generator(1), setup.generator(2)
+    exploration, self._sampling = (
+        setup.generator(stream) for stream in (Stream.EXPLORATION, Stream.SEGMENTS))
     self._metrics = UpdateMetrics(
         'action_loss', 'policy_entropy', 'temperature', 'policy_gradient_norm')
     self._gradient = execution.gradient_program(self._losses_and_gradient)
@@ -83,7 +85,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
   def observe(self, episodes: Trajectory) -> None:
     """Takes new episodes, a Trajectory [B, H+1, ...], into the units of states and returns."""
     self.model.normalizer.update(episodes.observation[..., :-1])
-    # Before the first update: the warm-up's, and one of the policy that has not been trained.
+    # Until the first update: the warm-up's episodes, and the first of the untrained policy.
     tf.cond(self.train_step_counter == 0,
             lambda: self._returns.observe_random(episodes.reward[:, :-1]), lambda: None)
 

@@ -9,18 +9,19 @@ from asm_tf.agents.execution import mean_of
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
 from asm_tf.errors import (
-    require_at_least,
-    require_from_0_to_1,
-    require_not_negative,
-    require_positive,
+  require_at_least,
+  require_from_0_to_1,
+  require_not_negative,
+  require_positive,
 )
 from asm_tf.gradients.policy_gradient import (
-    Imagined,
-    open_loop_policy_gradient,
-    sequential_policy_gradient,
+  Imagined,
+  open_loop_policy_gradient,
+  sequential_policy_gradient,
 )
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.models.timed import ActorFromStep
+from asm_tf.random_streams import Stream
 
 
 class PolicyLearner(tf.Module):
@@ -79,7 +80,7 @@ class PolicyLearner(tf.Module):
       self._return_moments = RunningMoments(1) if is_normalized else None
     self._learning_rate = learning_rate
     self._optimizer = execution.adam(learning_rate, self.actor.trainable_variables)
-    self._generator = setup.generator(2)
+    self._generator = setup.generator(Stream.IMAGINATION)
     self.metrics = UpdateMetrics('imagined_return', 'policy_entropy', 'policy_gradient_norm')
     self._gradient = execution.gradient_program(self._imagine)
     self._apply = execution.update_program(self._apply_gradient)
@@ -90,7 +91,7 @@ class PolicyLearner(tf.Module):
       self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
 
   def starts(self, experience: Trajectory) -> tf.Tensor:
-    """Returns [batch_size, n+1], what drawn sequences begin with, repeated if too few."""
+    """Returns [batch_size, n+1], where sequences begin, reused in turn if there are fewer."""
     size, starts = self._noise_shape[0], experience.observation[:, 0]
     rows = tf.range(size) % tf.shape(starts)[0]
     return tf.ensure_shape(tf.gather(starts, rows), [size, starts.shape[-1]])
@@ -150,7 +151,7 @@ class PolicyLearner(tf.Module):
     norm, applied = self._execution.apply_if_finite(
         self._optimizer, [-gradient for gradient in gradients],
         self.actor.trainable_variables, self._clip_norm)
-    self._averaged_actor.update(scale)
+    self._averaged_actor.update(tf.where(applied, scale, 0.0))
     if self._world.critic is not None:
       self._world.critic.tune_entropy_constant(entropy)
     self.metrics.record(applied, imagined_return=mean_return, policy_entropy=entropy,

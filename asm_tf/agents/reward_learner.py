@@ -50,8 +50,8 @@ class RewardLearner(tf.Module):
   def update(self, experience: Trajectory) -> None:
     """Makes one update with sequences, a Trajectory [B, T+1, ...]."""
     batch = [experience.observation, experience.action[:, :-1], experience.reward[:, :-1]]
+    taken = episode_steps.steps_taken(experience)
     if not self._has_full_sequences:
-      taken = episode_steps.steps_taken(experience)
       # Weights of the whole batch: the mean of the losses of its parts is then its loss.
       batch.append(mask_weights(taken))
     if self._continuation is not None:

@@ -12,7 +12,7 @@ class RewardUnits(tf.Module):
   """Counts a reward r as (r - b) / scale.
 
   In a problem of H steps the scale is the running standard deviation of the return, and b the
-  return's running mean over the number of steps. Without b, what tells a good return from a bad
+  return's running mean divided by H. Without b, what tells a good return from a bad
   one can be a fiftieth of the value that the critic has to learn (HIV treatment: 54 +- 1 in units
   of the spread). A constant per step favours no policy where all episodes have the same length;
   elsewhere b is 0.

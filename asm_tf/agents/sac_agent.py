@@ -20,6 +20,7 @@ from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.execution import replica_shard
 from asm_tf.agents.reward_units import RewardUnits
 from asm_tf.agents.sac_networks import SacNetworks
+from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.errors import UserError, require_at_least, require_positive, require_share
 from asm_tf.replay import episode_steps
 
@@ -73,8 +74,7 @@ class SoftActorCritic(sac_agent.SacAgent):
     self._policy_updates_every = every
     self._policy_is_due = True
     self._learn_entropy_constant = entropy_constant.learned
-    self._metrics = {name: tf.Variable(float('nan'), trainable=False, name=name)
-                     for name in ('critic_loss', 'actor_loss', 'alpha_loss', 'entropy_constant')}
+    self._metrics = UpdateMetrics('critic_loss', 'actor_loss', 'alpha_loss', 'entropy_constant')
 
   @property
   def policy(self) -> tf_policy.TFPolicy:
@@ -89,7 +89,7 @@ class SoftActorCritic(sac_agent.SacAgent):
 
   def metrics(self) -> dict[str, tf.Variable]:
     """{name: scalar} of the last update; NaN before the first."""
-    return dict(self._metrics)
+    return self._metrics.values()
 
   def _train(self, experience, weights):
     if weights is not None:
@@ -102,9 +102,7 @@ class SoftActorCritic(sac_agent.SacAgent):
       losses = tf.cond((self.train_step_counter + 1) % every == 0,
                        lambda: self._update(experience, policy_is_due=True),
                        lambda: self._update(experience, policy_is_due=False))
-    for name, value in losses._asdict().items():
-      self._metrics[name].assign(value)
-    self._metrics['entropy_constant'].assign(tf.exp(self._log_alpha))
+    self._metrics.record(**losses._asdict(), entropy_constant=tf.exp(self._log_alpha))
     return tf_agent.LossInfo(tf.add_n(losses), losses)
 
   def _update(self, experience, policy_is_due):

@@ -14,6 +14,7 @@ from tf_agents.networks.actor_distribution_network import ActorDistributionNetwo
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.errors import require_sizes
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.random_streams import Stream
 
 
 class SacNetworks:
@@ -46,7 +47,7 @@ class SacNetworks:
           observation_spec, setup.action_spec,
           preprocessing_layers=ObservationFeatures(self.normalizer),
           fc_layer_params=actor_hidden_sizes, continuous_projection_net=functools.partial(
-              GeneratorProjection, generator=setup.generator(2)))
+              GeneratorProjection, generator=setup.generator(Stream.EXPLORATION)))
 
 
 class NormalizedCritic(CriticNetwork):

@@ -19,6 +19,8 @@ from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.policies.acting_step import acting_step
+from asm_tf.random_streams import Stream
 
 _SMALLEST_STD = 1e-3
 
@@ -57,7 +59,7 @@ class SequenceSearchAgent(tf_agent.TFAgent):
         *specs,
         policy=_SequencePolicy(*specs, played),
         collect_policy=_SequencePolicy(
-            *specs, self._mean, self._std if refit else None, setup.generator(1)),
+            *specs, self._mean, self._std if refit else None, setup.generator(Stream.EXPLORATION)),
         train_sequence_length=setup.system.horizon + 1,
         train_step_counter=tf.Variable(0, dtype=tf.int64, trainable=False, name='train_step'))
 
@@ -101,7 +103,7 @@ class _SequencePolicy(tf_policy.TFPolicy):
     return [self._mean] + ([] if self._std is None else [self._std])
 
   def _action(self, time_step, policy_state, seed):
-    t = tf.minimum(tf.cast(time_step.observation[:, -1], tf.int32), self._mean.shape[0] - 1)
+    t = acting_step(time_step.observation[:, -1], self._mean.shape[0])
     action = tf.gather(self._mean, t)
     if self._generator is not None and self._std is None:
       action = self._generator.uniform(tf.shape(action), -1, 1)

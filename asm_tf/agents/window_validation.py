@@ -11,9 +11,11 @@ from asm_tf.gradients.policy_gradient import Actor, roll_out
 from asm_tf.models.loss import mask_weights
 from asm_tf.models.timed import ActorFromStep
 from asm_tf.policies.squashed_gaussian import squash
+from asm_tf.random_streams import Stream
 from asm_tf.replay import episode_steps
 
 _MEMORY = 1000  # steps
+_LARGEST_ERROR = 1e6  # squared spreads
 
 
 class WindowValidation(tf.Module):
@@ -26,10 +28,10 @@ class WindowValidation(tf.Module):
       q = skill^6.
 
   It multiplies lambda, the share of the imagined steps in the policy's objective
-  (`Critic.lambda_return`): a model that cannot predict contacts leaves the policy to the critic, as
-  in soft actor-critic.
+  (`Critic.lambda_return`): a model that cannot predict contacts leaves the policy to the critic.
 
-  Where the policy exploits what the world gets wrong, it imagines more than it then meets.
+  Where the policy exploits what the world gets wrong, it imagines more than it then meets. That
+  is measured where a whole window was played, and else is NaN.
 
   Attributes:
     metrics: `UpdateMetrics` of the last new episode: `model_validation_loss`, the squared error of
@@ -53,7 +55,7 @@ class WindowValidation(tf.Module):
     self._rows = tf.minimum(
         begins[:, None] + tf.range(setup.steps + 1), setup.system.horizon)  # [windows, k+1]
     self._noise_shape = [self._rows.shape[0], setup.steps, setup.action_spec.shape[0]]
-    self._generator = setup.generator(8)
+    self._generator = setup.generator(Stream.VALIDATION)
     self._error, self._reference = (
         tf.Variable(0.0, trainable=False, name=name) for name in ('error', 'reference'))
     self.metrics = UpdateMetrics(
@@ -87,7 +89,8 @@ class WindowValidation(tf.Module):
     real = tf.reduce_sum(tf.where(taken, rewards, 0.0), 1)
     imagined = self._imagined_returns(model, start, first_step, noise)
     # Only windows that were played to their end have a return to compare with.
-    weights = mask_weights(tf.reduce_all(taken, 1))
+    is_whole = tf.reduce_all(taken, 1)
+    weights = tf.where(tf.reduce_any(is_whole), mask_weights(is_whole), float('nan'))
     mean = tf.reduce_mean(weights * real)
     self.metrics.record(
         model_validation_loss=tf.reduce_mean(mask_weights(taken) * error), window_return=mean,
@@ -98,6 +101,8 @@ class WindowValidation(tf.Module):
   def _skill(self, error, change, taken):
     """Of the last thousand steps or so, from the squared errors [windows, k] of a new episode."""
     kept = tf.exp(-tf.reduce_sum(tf.cast(taken, error.dtype)) / _MEMORY)
+    # One prediction that is not finite would stay in the sums for ever.
+    error = tf.where(error < _LARGEST_ERROR, error, _LARGEST_ERROR)
     for total, new in ((self._error, error), (self._reference, change)):
       total.assign(kept * total + tf.reduce_sum(new))
     return tf.maximum(1 - tf.math.divide_no_nan(self._error, self._reference), 0.0)

@@ -37,17 +37,21 @@ class SystemEnvironment(tf_environment.TFEnvironment):
     self._t = tf.Variable(_NOT_STARTED, name='t')
     self._state = tf.Variable(system.initial_state(batch_size), name='state')
     self._reward = tf.Variable(tf.zeros([batch_size]), name='reward')
-    self._seed = tuple(np.atleast_1d(seed).tolist())
-    self._generator = tf.random.Generator.from_seed((*self._seed, 0), alg='philox')
+    self._seed = np.atleast_1d(seed).tolist()
+    self._generator = tf.random.Generator.from_seed(self._seed_of_noise(0), alg='philox')
 
   def reseed(self, number: int = 0) -> None:
     """Starts the process noise again, from the seed and a number."""
-    self._generator.reset_from_seed((*self._seed, number))
+    self._generator.reset_from_seed(self._seed_of_noise(number))
 
   def checkpoint_items(self) -> dict:
     """What a checkpoint must hold, by name (a TFEnvironment is not trackable)."""
     return {'t': self._t, 'state': self._state, 'reward': self._reward,
             'generator': self._generator}
+
+  def _seed_of_noise(self, number):
+    # Hashed: Philox counts up from a seed of three numbers, so that neighbours share their draws.
+    return np.random.SeedSequence([*self._seed, number]).generate_state(2).tolist()
 
   def _current_time_step(self):
     return tf.cond(self._t == _NOT_STARTED, self._reset, self._time_step)

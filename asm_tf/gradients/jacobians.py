@@ -72,7 +72,7 @@ def log_jacobian_norms(model: SequenceModel, initial_state: tf.Tensor,
   is divided by its largest entry at every step.
 
   Args:
-    model: `SequenceModel`, such as `TrueDynamics` or `Markov`.
+    model: `SequenceModel`, such as `TrueDynamics`, or `Markov` with no `Normalizer.margin`.
     initial_state: [B, n], s_0.
     actions: [B, T, m].
 
@@ -132,24 +132,6 @@ def log_norms(jacobians: tf.Tensor) -> tf.Tensor:
   """Natural logarithms [...] of the spectral norms of [..., n, m]; -inf for 0."""
   jacobians, scale = _rescale(jacobians, tf.zeros_like(jacobians[..., 0, 0]))
   return scale + tf.math.log(tf.reduce_max(tf.linalg.svd(jacobians, compute_uv=False), -1))
-
-
-def log_norms_by_lag(norms: tf.Tensor) -> tf.Tensor:
-  """The mean norm at each lag, in logarithms.
-
-  Args:
-    norms: [B, T, T], `log_norms` of `action_jacobians`.
-
-  Returns:
-    [T]; entry l is log mean |d s_{t+1} / d a_k| over the batch and all t - k = l.
-  """
-  steps = norms.shape[-1]
-  return tf.stack([_log_mean(tf.linalg.diag_part(norms, k=-lag)) for lag in range(steps)])
-
-
-def norms_by_lag(jacobians: tf.Tensor) -> tf.Tensor:
-  """Mean spectral norm [T] at each lag t - k, of `action_jacobians` [B, T, T, n, m]."""
-  return tf.exp(log_norms_by_lag(log_norms(jacobians)))
 
 
 def log_policy_gradient_bound(norms: tf.Tensor, reward_lipschitz: tf.Tensor | float,
@@ -236,7 +218,3 @@ def _rescale(matrices, log_scale):
   """Matrices [..., n, m] of largest entry 1 (or 0), and log_scale [...] plus what they lost."""
   size = tf.reduce_max(tf.abs(matrices), [-2, -1])
   return tf.math.divide_no_nan(matrices, size[..., None, None]), log_scale + tf.math.log(size)
-
-
-def _log_mean(logs):
-  return tf.reduce_logsumexp(logs) - tf.math.log(tf.cast(tf.size(logs), logs.dtype))

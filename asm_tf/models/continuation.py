@@ -12,7 +12,9 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from asm_tf.errors import require_sizes
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.models.products import Dense
 from asm_tf.models.reward_model import RewardModel
 
 
@@ -29,9 +31,10 @@ class ContinuationModel(tf.keras.Model):
       hidden_sizes: widths of the ReLU layers.
       dtype: 'float32' or 'float64'.
     """
+    require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='continuation', dtype=dtype)
     self._normalizer = normalizer
-    self._hidden = [tf.keras.layers.Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
+    self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._read_out = tf.keras.layers.Dense(1, dtype=dtype, name='read_out')
     self(tf.zeros([1, state_size], dtype), tf.zeros([1], tf.int32))

@@ -13,9 +13,9 @@ from asm_tf.models.sequence_model import SequenceModel
 class Markov(SequenceModel):
   """s_{t+1} = s_t + f(s_t, a_t, t) with an MLP f; trained on single true transitions.
 
-  The paper's f counts in units of the states. Over H = 500 steps the differences of a smooth
-  system are some H times smaller, and such a number Adam learns badly; in units of their own
-  spread (as MBPO has them: Janner et al., 2019) they are as easy at every horizon.
+  The paper's f is measured in units of the states. Over H steps the differences of a smooth system
+  are about H times smaller, and Adam learns such small targets badly; in units of their own spread
+  (as MBPO has them: Janner et al., 2019) they are as easy at every horizon.
   """
 
   def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,

@@ -3,7 +3,7 @@
 Tensor cores and TPUs multiply bfloat16 several times faster than float32, and add up in
 float32. Only products are rounded: weights, states, gates, sums and softmax stay as they
 are, and so do the last linear map of a model, through which states go out, and, but in
-`Markov` and `RewardModel`, the first, through which actions come in.
+`Markov`, `RewardModel` and `ContinuationModel`, the first, through which actions come in.
 """
 
 import tensorflow as tf

@@ -38,7 +38,8 @@ class SequenceModel(UnrollingModel):
 
     Args:
       initial_state: [B, n], s_0.
-      horizon: an upper bound on the number of steps to come.
+      horizon: the steps that the carry must hold until it is grown (`grow_cache`), at most those
+        to come.
     """
     raise NotImplementedError
 

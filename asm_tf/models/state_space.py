@@ -7,7 +7,7 @@ recurrent unit (Orvieto et al., 2023, the diagonal form of S4), between norm and
     e_t <- e_t + W gelu(y_t) * sigmoid(V gelu(y_t))
 
 lambda = exp(-exp(nu) + i theta) keeps |lambda| from growing beyond 1. At the start the memories
-exp(-nu) are spread from a step to some horizons and gamma = sqrt(1 - |lambda|^2).
+exp(-nu) range from one step to a few horizons, and gamma = sqrt(1 - |lambda|^2).
 """
 
 import math

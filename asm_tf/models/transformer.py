@@ -9,7 +9,7 @@ from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
 from asm_tf.models.unrolling import Carry
 
-# What so many steps attend with stays in the cache of a CPU core.
+# The activations of so many steps fit the cache of a CPU core.
 _STEPS_AT_ONCE = 2000
 
 

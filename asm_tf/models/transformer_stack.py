@@ -35,8 +35,8 @@ class TransformerStack(tf.keras.layers.Layer):
       num_layers: of attention and MLP.
       num_heads: of attention.
       hidden_size: width of the MLPs.
-      dropout: rate on the tokens and on what each branch adds, in training only;
-        GPT-2 drops attention weights too, this does not.
+      dropout: rate, in steps of 1/256, on the tokens and on what each branch adds, in training
+        only; GPT-2 drops attention weights too, this does not.
       seed: of the dropout; None takes one from TensorFlow's global seed, as weights do.
       **kwargs: name and dtype of the Keras layer.
 
@@ -111,7 +111,7 @@ class _Dropout(tf.Module):
     size = tf.size(x)
     words = self._generator.uniform_full_int([(size + 3) // 4], tf.uint32)
     random = tf.reshape(tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size], tf.shape(x))
-    dropped = round(256 * self._rate)
+    dropped = min(round(256 * self._rate), 255)
     return tf.where(random >= dropped, x / (1 - dropped / 256), tf.zeros_like(x))
 
 

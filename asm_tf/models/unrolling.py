@@ -29,7 +29,7 @@ _told_accelerator: bool | None = None
 
 
 def chunks(steps: int, length: int) -> list[tuple[int, int]]:
-  """Splits a sequence into at most ten chunks of `length` steps or more, the last may be shorter.
+  """Splits a sequence into at most ten chunks of `length` steps or more; the last may be shorter.
 
   On a CPU the arrays of a chunk stay in the cache from one layer, and from one pass, to the next.
   An accelerator has the sequence whole.

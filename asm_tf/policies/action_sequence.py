@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from asm_tf.errors import require_positive
 from asm_tf.models.normalizer import Normalizer
+from asm_tf.policies.acting_step import acting_step
 
 
 class ActionSequence(tf.keras.Model):
@@ -32,9 +33,7 @@ class ActionSequence(tf.keras.Model):
 
   def call(self, state: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, tf.Tensor]:
     """state [..., n], t broadcastable to [...] -> mu, log sigma, both [..., m]."""
-    # Drivers ask for an action at the last step too, and throw it away.
-    t = tf.minimum(tf.cast(t, tf.int32), self._mean.shape[0] - 1)
-    t = tf.broadcast_to(t, tf.shape(state)[:-1])
+    t = tf.broadcast_to(acting_step(t, self._mean.shape[0]), tf.shape(state)[:-1])
     # A product, not tf.gather, whose gradient has no norm before its parts are added up.
     step = tf.one_hot(t, self._mean.shape[0], dtype=state.dtype)
     return tf.tensordot(step, self._mean, 1), tf.tensordot(step, self._log_std, 1)

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_agents.trajectories import time_step as ts
 
 from asm_tf.errors import require_not_negative
+from asm_tf.policies.acting_step import acting_step
 
 
 class ColoredNoise(tf.Module):
@@ -64,8 +65,7 @@ class ColoredNoise(tf.Module):
         tf.reduce_any(begins),
         lambda: tf.where(begins[:, None, None], self.draw(tf.shape(episode)[0]), episode),
         lambda: episode)
-    # Drivers ask for an action at the last step too, and throw it away.
-    t = tf.minimum(tf.cast(time_step.observation[:, -1], tf.int32), episode.shape[1] - 1)
+    t = acting_step(time_step.observation[:, -1], episode.shape[1])
     return tf.gather(episode, t, batch_dims=1), {'noise': episode}
 
 

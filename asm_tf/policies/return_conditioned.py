@@ -6,6 +6,7 @@ from tf_agents.trajectories import policy_step
 from tf_agents.trajectories import time_step as ts
 
 from asm_tf.models.decision_transformer import DecisionTransformer
+from asm_tf.policies.acting_step import acting_step
 from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.squashed_gaussian import squash
 
@@ -37,11 +38,12 @@ class ReturnConditionedPolicy(tf_policy.TFPolicy):
 
   def _action(self, time_step, policy_state, seed):
     window = self._with_present(time_step, policy_state)
-    row = tf.minimum(window['t'][0, -1], self._model.context_size - 1)
+    steps = self._model.context_size
+    row = tf.minimum(window['t'][:, -1], steps - 1)  # of the present step of each copy
     # Steps before the episode are rolled behind the present one, where nothing sees them.
-    shift = row + 1 - self._model.context_size
-    rolled = {name: tf.roll(part, shift, 1) for name, part in window.items()}
-    mean, log_std = (moment[:, row] for moment in self._model(
+    rows = (tf.range(steps) - row[:, None] - 1) % steps
+    rolled = {name: tf.gather(part, rows, batch_dims=1) for name, part in window.items()}
+    mean, log_std = (tf.gather(moment, row, batch_dims=1) for moment in self._model(
         self._returns.normalize(rolled['returns_to_go'], rolled['t']), rolled['states'],
         rolled['actions'], rolled['t']))
     noise = tf.zeros_like(mean)
@@ -57,8 +59,7 @@ class ReturnConditionedPolicy(tf_policy.TFPolicy):
     to_go = policy_state['returns_to_go'][:, -1] - time_step.reward
     to_go = tf.where(time_step.is_first(), self._returns.target, to_go)
     action = tf.zeros_like(policy_state['actions'][:, 0])
-    # Drivers ask for an action at the last step too, and throw it away.
-    t = tf.minimum(tf.cast(observation[:, -1], tf.int32), self._model.normalizer.horizon - 1)
+    t = acting_step(observation[:, -1], self._model.normalizer.horizon)
     present = {'returns_to_go': to_go, 'states': observation[:, :-1], 'actions': action, 't': t}
     return {name: tf.concat([policy_state[name][:, 1:], part[:, None]], 1)
             for name, part in present.items()}

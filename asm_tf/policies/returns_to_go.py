@@ -9,7 +9,7 @@ class ReturnsToGo(tf.Module):
   """The return to reach, and the units in which the model counts what is left of a return.
 
   A return-to-go G_t counts as (G_t - b_t) / scale, with b_t what the random policy still gets
-  from step t on. Uncentred, what tells a good return from a bad one can be a thousandth of the
+  from step t on. Uncentred, what tells a good return from a bad one can be a fiftieth of the
   number (HIV treatment: 54 +- 1 in units of the spread), which also falls to 0 along the
   episode.
   """

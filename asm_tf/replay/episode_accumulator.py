@@ -1,52 +1,41 @@
 """From a driver's steps to whole episodes."""
 
-from collections.abc import Callable, Sequence
-
 import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 from tf_agents.typing import types
 
 
 class EpisodeAccumulator(tf.Module):
-  """A driver observer that hands on each batch of episodes when it is complete.
+  """A driver observer that holds the newest batch of episodes.
 
   An episode of H steps is H+1 rows: the last is the boundary row that TF-Agents'
   drivers emit between episodes, and holds s_H.
   """
 
-  def __init__(self, data_spec: types.NestedTensorSpec, batch_size: int, length: int,
-               observers: Sequence[Callable]):
+  def __init__(self, data_spec: types.NestedTensorSpec, batch_size: int, length: int):
     """Builds the accumulator.
 
     Args:
       data_spec: nest of TensorSpec of one time step.
       batch_size: of the environment, whose copies run in lock-step.
       length: rows an episode, H+1.
-      observers: functions of an episode batch, a nest of [batch_size, length, ...].
     """
     super().__init__(name='episode_accumulator')
     self._length = length
-    self._observers = observers
     self._row = tf.Variable(0, trainable=False, name='row')
     self._episodes = tf.nest.map_structure(
         lambda spec: tf.Variable(tf.zeros([length, batch_size, *spec.shape], spec.dtype),
                                  trainable=False), data_spec)
 
   def __call__(self, trajectory: Trajectory) -> tf.Tensor:
-    """Takes one time step, a nest of [batch_size, ...]."""
+    """Takes a time step, a nest of [batch_size, ...]; returns whether the batch is complete."""
     # The first row of an episode is always row 0, wherever the last one stopped.
     row = tf.where(trajectory.is_first()[0], 0, self._row)
     variables, values = tf.nest.flatten(self._episodes), tf.nest.flatten(trajectory)
     for variable, value in zip(variables, values, strict=True):
       variable.scatter_nd_update([[row]], value[None])
     self._row.assign(row + 1)
-    return tf.cond(row + 1 == self._length, self._hand_on, lambda: tf.constant(False))
-
-  def _hand_on(self):
-    episodes = self.latest()
-    for observe in self._observers:
-      observe(episodes)
-    return tf.constant(True)
+    return row + 1 == self._length
 
   def latest(self) -> types.NestedTensor:
     """The most recent episodes, a nest of [batch_size, length, ...]."""

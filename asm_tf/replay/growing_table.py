@@ -16,7 +16,8 @@ def bytes_of(spec: types.NestedTensorSpec) -> int:
 class GrowingTable(tf.Module):
   """Rows of a nest of tensors, in variables that grow as higher rows are written.
 
-  TF-Agents' own table takes, and writes into every checkpoint, as much as it may ever hold.
+  TF-Agents' own table allocates its whole capacity at once, and writes all of it into every
+  checkpoint.
 
   Attributes:
     row_bytes: of a row as it is stored.

@@ -1,7 +1,5 @@
 """From a driver's steps to whole episodes, where some end before step H."""
 
-from collections.abc import Callable, Sequence
-
 import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 from tf_agents.typing import types
@@ -10,7 +8,7 @@ from asm_tf.replay import episode_steps
 
 
 class PaddedEpisodeAccumulator(tf.Module):
-  """A driver observer that pads episodes to one length and hands on a batch of them.
+  """A driver observer that pads episodes to one length and holds the newest batch of them.
 
   The rows after the boundary row repeat it, with action, reward and discount 0. A copy whose
   episode has ended waits until those of the other copies have; what it does meanwhile is not
@@ -18,19 +16,17 @@ class PaddedEpisodeAccumulator(tf.Module):
   """
 
   def __init__(self, data_spec: types.NestedTensorSpec, batch_size: int, length: int,
-               observers: Sequence[Callable], first_episode_only: bool = False):
+               first_episode_only: bool = False):
     """Builds the accumulator.
 
     Args:
       data_spec: `Trajectory` of TensorSpec of one time step.
       batch_size: of the environment.
       length: rows of the longest episode, H+1.
-      observers: functions of an episode batch, a Trajectory [batch_size, length, ...].
       first_episode_only: keep the first batch, and take nothing more until `restart`.
     """
     super().__init__(name='padded_episode_accumulator')
     self._length = length
-    self._observers = observers
     self._once = first_episode_only
     # The row that each copy writes next; none before the first row of an episode has come.
     self._row = tf.Variable(tf.fill([batch_size], length), trainable=False, name='row')
@@ -43,7 +39,7 @@ class PaddedEpisodeAccumulator(tf.Module):
                                  trainable=False), data_spec)
 
   def __call__(self, trajectory: Trajectory) -> tf.Tensor:
-    """Takes one time step, a Trajectory [batch_size, ...]."""
+    """Takes a time step, a Trajectory [batch_size, ...]; returns whether it completes a batch."""
     row = tf.where(trajectory.is_first(), 0, self._row)
     writes = (row < self._length) & ~self._is_complete
     copies = tf.where(writes)[:, 0]
@@ -55,16 +51,10 @@ class PaddedEpisodeAccumulator(tf.Module):
     self._boundary.assign(tf.where(ends, row, self._boundary))
     self._is_complete.assign(self._is_complete | ends)
     self._row.assign(tf.minimum(row + 1, self._length))
-    is_last = tf.reduce_any(ends) & tf.reduce_all(self._is_complete)
-    return tf.cond(is_last, self._hand_on, lambda: tf.constant(False))
-
-  def _hand_on(self):
-    episodes = self.latest()
-    for observe in self._observers:
-      observe(episodes)
+    completes = tf.reduce_any(ends) & tf.reduce_all(self._is_complete)
     if not self._once:
-      self.restart()
-    return tf.constant(True)
+      tf.cond(completes, self.restart, lambda: None)
+    return completes
 
   def restart(self) -> None:
     """Begins a new batch, for each copy at the start of its next episode."""

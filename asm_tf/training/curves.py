@@ -29,7 +29,8 @@ CURVES = {
     'skipped_updates': Curve(
         'Metrics/SkippedUpdates', 'Updates left out because a gradient was not finite.'),
     'imagined_return': Curve(
-        'Metrics/ImaginedReturn', 'Mean return of the last update, as the world model predicts.'),
+        'Metrics/ImaginedReturn', 'Mean return (with a critic, lambda-return) that the policy '
+        'imagined at its last update.'),
     'window_return': Curve(
         'Metrics/WindowReturn', 'Mean return of the last windows of real steps.'),
     'imagined_window_return': Curve(
@@ -64,10 +65,11 @@ CURVES = {
         'Model/TrainingSkill', 'Share of the variance that the model explains on an episode that '
         'it was trained on.'),
     'validation_skill': Curve(
-        'Model/ValidationSkill', 'Share of the variance that the model explains on the newest '
-        'episode.'),
+        'Model/ValidationSkill', 'Share that the model explains of the variance on the newest '
+        "episode or, with a critic, of the states' changes in the last thousand steps."),
     'model_trust': Curve(
-        'Model/Trust', "Factor of the policy's learning rate that follows from both skills."),
+        'Model/Trust', "Follows from the skill; scales the policy's learning rate or, with a "
+        'critic, lambda.'),
     'return_spread': Curve(
         'Metrics/ReturnSpread', 'Standard deviation of the returns so far.'),
     'reward_loss': Curve(

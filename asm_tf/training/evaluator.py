@@ -13,6 +13,7 @@ from tf_agents.trajectories.trajectory import Trajectory
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.errors import require_at_least
+from asm_tf.random_streams import Stream
 from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
@@ -63,13 +64,13 @@ class Evaluator:
     copies = self._episodes
     if isinstance(system, GymnasiumSystem):
       copies = min(copies, system.copies)
-    self._env = env = make_environment(system, batch_size=copies, seed=(seed, 6))
+    self._env = env = make_environment(system, batch_size=copies, seed=(seed, Stream.EVALUATION))
     policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = policy.trajectory_spec
     rows, is_fixed = system.horizon + 1, system.has_fixed_length
     accumulate = EpisodeAccumulator if is_fixed else functools.partial(
         PaddedEpisodeAccumulator, first_episode_only=True)
-    self._accumulator = accumulate(spec, copies, rows, [])
+    self._accumulator = accumulate(spec, copies, rows)
     # Copies whose episodes end early run on, unobserved, until all have had time to end.
     self._driver = DynamicEpisodeDriver(
         env, policy, [self._accumulator], num_episodes=copies * (1 if is_fixed else rows))

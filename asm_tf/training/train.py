@@ -84,7 +84,7 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
   # A full disk is a shortage too, to TensorFlow: the context of failed writes sees it first.
   with (contextlib.closing(folder), workers.watching_peers(), memory.shortage_reported(),
         failed_writes.reported(folder.path)):
-    # Its variables are the first that workers tell each other.
+    # Created first, so that its variables are the first that workers exchange.
     trainer = make_trainer(
         system(horizon), make_agent=make_agent, seed=seed, execution=execution)
     memory.require_memory(

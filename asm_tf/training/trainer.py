@@ -17,6 +17,7 @@ from asm_tf.errors import UserError, require_at_least
 from asm_tf.models.unrolling import has_accelerator
 from asm_tf.policies.colored_noise import ColoredNoise
 from asm_tf.policies.tf_policies import UniformPolicy
+from asm_tf.random_streams import Stream, make_generator
 from asm_tf.replay import episode_steps
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
@@ -78,14 +79,14 @@ class Trainer(tf.Module):
       self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
     self._model_period = model_period
 
-    self.env = make_environment(system, seed=(seed, 3))
-    self._warmup_generator = tf.random.Generator.from_seed((seed, 4), alg='philox')
+    self.env = make_environment(system, seed=(seed, Stream.ENVIRONMENT))
+    self._warmup_generator = make_generator(seed, Stream.WARM_UP)
     noise = ColoredNoise(self._warmup_generator, system.horizon, system.action_size)
     specs = self.env.time_step_spec(), self.env.action_spec()
     self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
     steps = self.agent.train_sequence_length - 1
     self._chunk = min(max(1, _CHUNK_STEPS // steps), _MOST_UPDATES)
-    self.replay = _make_replay(self.agent, system, (seed, 5))
+    self.replay = _make_replay(self.agent, system, (seed, Stream.REPLAY))
     self._batch_size = _usable_batch_size(self.replay, batch_size, execution)
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
@@ -93,7 +94,7 @@ class Trainer(tf.Module):
     self._dropped = tf.Variable(0, dtype=tf.int64, trainable=False, name='dropped_episodes')
     self._consecutive_drops = 0  # of this process: a resume tries again
     accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
-    accumulator = accumulate(self.agent.collect_data_spec, 1, system.horizon + 1, [])
+    accumulator = accumulate(self.agent.collect_data_spec, 1, system.horizon + 1)
     self._collected = accumulator.latest
     self.collect, self._warm_up = (
         _episode_program(DynamicEpisodeDriver(self.env, policy, [accumulator]), execution)

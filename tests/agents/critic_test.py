@@ -177,7 +177,7 @@ def collected(time_aware=False, **settings):
   """A trainer and windows of its first episodes."""
   tf.keras.utils.set_random_seed(0)
   trainer = Trainer(corridor(time_aware=time_aware), functools.partial(make_agent, **settings), 0,
-                    EAGER, warmup_steps=100, batch_size=32)
+                    EAGER, warmup_steps=10_000, batch_size=32)
   while trainer.env_steps < 100:
     trainer.iterate()
   return trainer, trainer.replay.get_next(32)[0]
@@ -349,7 +349,8 @@ def test_an_agent_without_a_last_step_needs_a_critic():
     ({'target_update_tau': 0}, 'Critic.target_update_tau is 0'),
     ({'trace_decay': 1.1}, 'Critic.trace_decay is 1.1'),
     ({'trace_decay': -0.1}, 'Critic.trace_decay is -0.1'),
-    ({'imagined_steps': 0}, 'Critic.imagined_steps is 0: .* at least 1')])
+    ({'imagined_steps': 0}, 'Critic.imagined_steps is 0: .* at least 1'),
+    ({'imagined_steps': H}, f'Critic.imagined_steps is {H}: .* from 1 to {H - 1}')])
 def test_numbers_out_of_range_are_one_line(settings, message):
   with pytest.raises(UserError, match=message):
     Critic(build_setup(TimberHarvest(H)), Normalizer(1, H), **settings)

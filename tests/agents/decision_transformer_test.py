@@ -108,7 +108,7 @@ def test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come():
   env = SystemEnvironment(system)
   policy = ReturnConditionedPolicy(env.time_step_spec(), env.action_spec(), model,
                                    returns_to_go(5.0, 2.0))
-  accumulator = EpisodeAccumulator(policy.trajectory_spec, 1, H + 1, [])
+  accumulator = EpisodeAccumulator(policy.trajectory_spec, 1, H + 1)
   driver = DynamicEpisodeDriver(env, policy, [accumulator], num_episodes=1)
   for _ in range(2):  # the second episode knows nothing of the first
     driver.run()
@@ -121,6 +121,26 @@ def test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come():
       mean, _ = model((to_go - left)[:, window] / 2, states[:, window], actions[:, window],
                       tf.range(window.start, window.stop)[None])
       np.testing.assert_allclose(actions[:, t], tf.tanh(mean[:, -1]), rtol=1e-4, atol=1e-5)
+
+
+def test_copies_at_different_steps_act_as_each_alone():
+  env = SystemEnvironment(CancerTreatment(H))
+  policy = ReturnConditionedPolicy(
+      env.time_step_spec(), env.action_spec(), small(), returns_to_go(5.0, 2.0))
+  play = tf.function(policy.action, autograph=False)
+
+  def after(steps):
+    time_step, state = env.reset(), policy.get_initial_state(1)
+    for _ in range(steps):
+      played = play(time_step, state)
+      time_step, state = env.step(played.action), played.state
+    return time_step, state
+
+  early, late = after(1), after(K + 1)
+  together = tf.nest.map_structure(lambda *parts: tf.concat(parts, 0), early, late)
+  apart = [play(*copy).action[0] for copy in (early, late)]
+  np.testing.assert_allclose(policy.action(*together).action, apart, rtol=1e-5, atol=1e-6)
+  assert abs(apart[0] - apart[1]) > 1e-4
 
 
 def test_exploration_draws_from_the_models_gaussian():

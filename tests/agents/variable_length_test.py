@@ -64,13 +64,18 @@ def corridor(horizon=H, environment=CORRIDOR, **kwargs):
 
 
 def collect(copies, count=1, action=None):
-  """The rows that a driver emitted, and the batches that the accumulator handed on."""
+  """The rows that a driver emitted, and the batches that the accumulator completed."""
   env = GymnasiumEnvironment(corridor(), copies, seed=5)
   policy = uniform_policy(env, H) if action is None else Constant(
       env.time_step_spec(), env.action_spec(), action)
   rows, batches = [], []
-  accumulator = PaddedEpisodeAccumulator(policy.trajectory_spec, copies, H + 1, [batches.append])
-  observers = [lambda row: rows.append(tf.nest.map_structure(tf.identity, row)), accumulator]
+  accumulator = PaddedEpisodeAccumulator(policy.trajectory_spec, copies, H + 1)
+
+  def accumulate(row):
+    if accumulator(row):
+      batches.append(accumulator.latest())
+
+  observers = [lambda row: rows.append(tf.nest.map_structure(tf.identity, row)), accumulate]
   DynamicEpisodeDriver(env, policy, observers, num_episodes=count * copies * (H + 1)).run(
       maximum_iterations=count * (H + 1))
   return tf.nest.map_structure(lambda *x: np.stack(x, 1), *rows), batches

@@ -70,6 +70,13 @@ def validated(played, length, reward_error=0.0, dynamics=None, episodes=1):
   return found, rewards[0].numpy()
 
 
+def test_an_episode_without_a_whole_window_measures_no_return():
+  found, _ = validated(Waves(), K - 1)
+  for name in ('window_return', 'imagined_window_return', 'window_return_spread'):
+    assert math.isnan(found[name]), name
+  assert found['validation_skill'] == pytest.approx(1.0)
+
+
 @pytest.mark.parametrize(('length', 'windows'), [(H, 3), (H - 1, 2), (H - 2, 2)])
 def test_the_policy_imagines_what_it_met_in_whole_windows(length, windows):
   found, rewards = validated(Waves(), length)
@@ -104,11 +111,26 @@ def test_a_model_is_trusted_by_the_share_of_the_change_that_it_predicts(episodes
   assert slow['model_trust'] == pytest.approx((1 - 0.25**2)**6, rel=1e-5)
 
 
+def untried():
+  validation = WindowValidation.__new__(WindowValidation)
+  validation._error, validation._reference = tf.Variable(0.0), tf.Variable(0.0)
+  return validation
+
+
+@pytest.mark.parametrize('error', [math.nan, math.inf])
+def test_an_error_that_is_not_finite_is_forgotten_too(error, monkeypatch):
+  monkeypatch.setattr(window_validation, '_MEMORY', 1)
+  validation, ones = untried(), tf.ones([1, H])
+  assert float(validation._skill(error * ones, ones, tf.ones([1, H], tf.bool))) == 0
+  for _ in range(4):
+    skill = float(validation._skill(0 * ones, ones, tf.ones([1, H], tf.bool)))
+  assert skill == pytest.approx(1, abs=1e-6)
+
+
 def test_the_skill_forgets(monkeypatch):
   """A thousand steps later an old error counts exp(-1)."""
   monkeypatch.setattr(window_validation, '_MEMORY', H)
-  validation = WindowValidation.__new__(WindowValidation)
-  validation._error, validation._reference = tf.Variable(0.0), tf.Variable(0.0)
+  validation = untried()
   ones = tf.ones([1, H])
   assert float(validation._skill(ones, ones, tf.ones([1, H], tf.bool))) == 0
   skill = float(validation._skill(0 * ones, ones, tf.ones([1, H], tf.bool)))

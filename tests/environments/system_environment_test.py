@@ -194,6 +194,17 @@ def test_noise_is_fixed_by_the_seed_and_fresh_everywhere_else():
   assert len(np.unique(states[:2, :, 0])) == 2 * B  # no episode, no copy repeats another
 
 
+def test_neighbouring_seeds_share_no_noise():
+  system, copies = CancerTreatment(200, process_noise=1e-3), 32
+
+  def reached(seed):
+    env = SystemEnvironment(system, copies, seed=(seed, 6))
+    env.reset()
+    return env.step(tf.zeros([copies, 1])).observation[:, 0].numpy()
+
+  assert not set(reached(0)) & set(reached(1))
+
+
 def test_noise_has_the_systems_scale():
   copies, system = 2000, CancerTreatment(200, process_noise=0.01)
   env, action = SystemEnvironment(system, copies), tf.zeros([copies, 1])

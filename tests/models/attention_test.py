@@ -173,9 +173,10 @@ def test_without_a_rate_training_changes_nothing():
                                 model.predict_teacher_forced(*arguments))
 
 
-def test_dropout_drops_its_rate_and_keeps_the_expectation():
-  rate, shape = round(0.3 * 256) / 256, [400, 500]
-  dropout = TransformerStack(6, 1, 3, 8, 0.3)._dropout
+@pytest.mark.parametrize('asked', [0.3, 0.9999])
+def test_dropout_drops_its_rate_and_keeps_the_expectation(asked):
+  rate, shape = min(round(asked * 256), 255) / 256, [400, 500]
+  dropout = TransformerStack(6, 1, 3, 8, asked)._dropout
   x = dropout(tf.fill(shape, 2.0), True).numpy()
   error = np.sqrt(rate / (1 - rate) / x.size)  # of the mean of entries of mean 1
   np.testing.assert_allclose(np.mean(x) / 2, 1, atol=5 * error)

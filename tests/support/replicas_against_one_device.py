@@ -53,7 +53,7 @@ AGENTS = {
     'ASM': (ASM, False, {}),
     'ASM under XLA': (ASM, True, {}),
     'ASM with a critic': (functools.partial(
-        ASM, critic=functools.partial(Critic, hidden_sizes=(8,))), False, {}),
+        ASM, critic=functools.partial(Critic, hidden_sizes=(8,))), True, {}),
     'SAC': (functools.partial(
         make_sac_agent, agent=functools.partial(SoftActorCritic, policy_period=4),
         networks=functools.partial(
