@@ -5,6 +5,7 @@ It uses private parts of JAX, so its version is pinned (0.10.2).
 
 import re
 
+from jax._src import compiler
 from jax._src.interpreters import mlir
 from jax._src.lib import _jax, xla_client
 from jaxlib.mlir import ir
@@ -24,6 +25,15 @@ def as_module(computation):
   text = str(ir.Module.parse(_jax.mlir.xla_computation_to_mlir_module(computation)))
   # HLO's copy has no StableHLO form; a reshape to the same shape does as well.
   return ir.Module.parse(_COPY.sub(r'stablehlo.reshape \1 : (\3) -> \3', text))
+
+
+def compiled(computation, device):
+  """A computation, compiled for a device of this machine."""
+  with make_ir_context():
+    options = compiler.get_compile_options(
+        num_replicas=1, num_partitions=1, device_assignment=[[device.id]])
+    return device.client.compile_and_load(
+        as_module(computation), xla_client.DeviceList((device,)), options)
 
 
 make_ir_context = mlir.make_ir_context

@@ -606,7 +606,7 @@ _TABLE = {
          'training/training_test.py::test_the_policy_that_was_evaluated_last_is_saved'),
     ],
     'training/trainer.py': [
-        ('an update for every step', 'steps // self._model_period - self._updates',
+        ('an update for every step', 'steps // self.model_period - self._updates',
          'steps - self._updates',
          'agents/variable_length_test.py::test_only_real_steps_are_counted[make_agent0]'),
         ('bad episodes are learned from', 'tf.cond(finite, lambda: self._learn',

@@ -46,6 +46,9 @@ class Trainer(tf.Module):
     env: its environment, from which episodes are collected.
     agent: learns from them.
     replay: holds them.
+    warmup_steps: see the constructor; with episodes of one length a multiple of it.
+    model_period: see the constructor.
+    batch_size: replay items per `train` call.
   """
 
   def __init__(self, system: System | GymnasiumSystem,
@@ -74,10 +77,10 @@ class Trainer(tf.Module):
              'Trainer.batch_size': batch_size}
     require_at_least(1, **sizes)
     self.system = system
-    self._warmup_steps = warmup_steps
+    self.warmup_steps = warmup_steps
     if system.has_fixed_length:
-      self._warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
-    self._model_period = model_period
+      self.warmup_steps = -(-warmup_steps // system.horizon) * system.horizon
+    self.model_period = model_period
 
     self.env = make_environment(system, seed=(seed, Stream.ENVIRONMENT))
     self._warmup_generator = make_generator(seed, Stream.WARM_UP)
@@ -87,7 +90,7 @@ class Trainer(tf.Module):
     steps = self.agent.train_sequence_length - 1
     self._chunk = min(max(1, _CHUNK_STEPS // steps), _MOST_UPDATES)
     self.replay = _make_replay(self.agent, system, (seed, Stream.REPLAY))
-    self._batch_size = _usable_batch_size(self.replay, batch_size, execution)
+    self.batch_size = _usable_batch_size(self.replay, batch_size, execution)
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
     self._updates = tf.Variable(0, dtype=tf.int64, trainable=False, name='updates')
     self._collect_return = tf.Variable(0.0, trainable=False, name='collect_return')
@@ -95,8 +98,8 @@ class Trainer(tf.Module):
     self._consecutive_drops = 0  # of this process: a resume tries again
     accumulate = EpisodeAccumulator if system.has_fixed_length else PaddedEpisodeAccumulator
     accumulator = accumulate(self.agent.collect_data_spec, 1, system.horizon + 1)
-    self._collected = accumulator.latest
-    self.collect, self._warm_up = (
+    self.last_episode = accumulator.latest
+    self.collect, self.warm_up = (
         _episode_program(DynamicEpisodeDriver(self.env, policy, [accumulator]), execution)
         for policy in (self.agent.collect_policy, UniformPolicy(*specs, noise)))
 
@@ -147,20 +150,20 @@ class Trainer(tf.Module):
   @tf.function
   def _collect_and_update(self):
     if self._updates_due() <= 0:
-      if self._env_steps < self._warmup_steps or self.replay.num_frames() == 0:
-        self._warm_up()
+      if self._env_steps < self.warmup_steps or self.replay.num_frames() == 0:
+        self.warm_up()
       else:
         self.collect()
-      _without_autograph(self._take)(self._collected())
+      _without_autograph(self._take)(self.last_episode())
     for _ in tf.range(tf.minimum(self._updates_due(), self._chunk)):
-      experience, _ = self.replay.get_next(self._batch_size)
+      experience, _ = self.replay.get_next(self.batch_size)
       _without_autograph(self.agent.train)(experience)
       self._updates.assign_add(1)
 
   def _updates_due(self):
     """Updates that the steps after the warm-up call for, less those done."""
-    steps = tf.maximum(self._env_steps - self._warmup_steps, 0)
-    return steps // self._model_period - self._updates
+    steps = tf.maximum(self._env_steps - self.warmup_steps, 0)
+    return steps // self.model_period - self._updates
 
   def _take(self, episodes):
     """Takes a collected episode, a Trajectory [1, H+1, ...]."""

@@ -173,8 +173,8 @@ def test_sac_has_the_numbers_of_table_2(tmp_path, monkeypatch):
   agent, tables = trainer.agent, gin.query_parameter
   assert agent._gamma == tables('SoftActorCritic.discount') == 0.995
   assert tables('SoftActorCritic.target_update_tau') == 0.005
-  assert (trainer._batch_size, trainer._model_period, trainer._warmup_steps) == (128, 2, 1500)
-  assert agent._policy_updates_every * trainer._model_period == 16
+  assert (trainer.batch_size, trainer.model_period, trainer.warmup_steps) == (128, 2, 1500)
+  assert agent._policy_updates_every * trainer.model_period == 16
   assert not agent._learn_entropy_constant
   widths = [layer.units for layer in agent._critic_network_1._joint_layers[:-1]
             if hasattr(layer, 'units')]
