@@ -48,6 +48,10 @@ def training(model, system, horizon, seed=0):
   import tensorflow as tf
   command_line.parse_gin([f'gin/myriad_{model}.gin'],
                          [f'SYSTEM = @{system}', f'HORIZON = {horizon}'])
+  reference = scores.reference(system, horizon)
+  if reference is None:
+    raise UserError(f'{system} has no score at H = {horizon}: `python -m launch.solve '
+                    f'--system={system} --horizon={horizon} --save` makes one.')
   tf.keras.utils.set_random_seed(seed)
   with made_for(accelerator=True):
     trainer = gin.get_configurable(Trainer)(
@@ -64,10 +68,6 @@ def training(model, system, horizon, seed=0):
     variables = variables_of(functions)
     programs = {name: _hlo(function, variables, specs)
                 for name, (function, specs) in functions.items()}
-  reference = scores.reference_for(trainer.system)
-  if reference is None:
-    raise UserError(f'{system} has no score at H = {horizon}: `python -m launch.solve '
-                    f'--system={system} --horizon={horizon} --save` makes one.')
   run = {'model': model, 'system': system, 'horizon': horizon, 'seed': seed,
          'random': reference.random, 'optimal': reference.optimal,
          'batch_size': trainer.batch_size, 'model_period': trainer.model_period,
