@@ -177,13 +177,15 @@ def _often(function, times):
 
 
 def make_trainer(model, horizon, system=None):
-  """As gin/myriad_<model>.gin builds it; on cancer treatment unless given a class of system."""
+  """As gin/myriad_<model>.gin builds it, with the batch of Table 1 at every horizon; on cancer
+  treatment unless given a class of system."""
   import gin
 
   from asm_tf import configurables
   from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
   from asm_tf.training.trainer import Trainer
-  command_line.parse_gin([f'gin/myriad_{model}.gin'], [f'HORIZON = {horizon}'])
+  command_line.parse_gin([f'gin/myriad_{model}.gin'],
+                         [f'HORIZON = {horizon}', 'EpisodeReplayBuffer.batch_steps = None'])
   make_agent = gin.get_configurable(configurables.make_asm_agent)
   system = CancerTreatment if system is None else system
   return gin.get_configurable(Trainer)(system(horizon), make_agent, seed=0)
