@@ -221,6 +221,8 @@ _TABLE = {
          '::test_a_model_that_does_worse_on_the_new_episode_is_not_trusted'),
     ],
     'agents/policy_learner.py': [
+        ('a skipped update moves the average', 'tf.where(applied, scale, 0.0)', 'scale',
+         'agents/asm_agent_test.py::test_a_bad_number_skips_the_update_and_is_counted'),
         ('sign of the policy update', '[-gradient for gradient in gradients]',
          '[gradient for gradient in gradients]',
          'agents/asm_agent_test.py::test_policy_updates_raise_the_imagined_return'),
@@ -279,6 +281,12 @@ _TABLE = {
          'agents/sequence_search_agent_test.py::test_the_gaussian_is_fitted_to_the_elite'),
     ],
     'agents/window_validation.py': [
+        ('a return of no window', "tf.where(tf.reduce_any(is_whole), mask_weights(is_whole), "
+         "float('nan'))", 'mask_weights(is_whole)', 'agents/window_validation_test.py'
+         '::test_an_episode_without_a_whole_window_measures_no_return'),
+        ('an infinite error stays', 'tf.where(error < _LARGEST_ERROR, error, _LARGEST_ERROR)',
+         'error', 'agents/window_validation_test.py'
+         '::test_an_error_that_is_not_finite_is_forgotten_too'),
         ('trust as high as the skill', 'trust = skill**SHARPNESS', 'trust = skill',
          'agents/window_validation_test.py'
          '::test_a_model_is_trusted_by_the_share_of_the_change_that_it_predicts[1]'),
@@ -318,6 +326,9 @@ _TABLE = {
          '.py::test_normalised_score_is_0_for_random_and_1_for_the_optimum'),
     ],
     'environments/system_environment.py': [
+        ('neighbouring seeds share noise', 'np.random.SeedSequence([*self._seed, number]'
+         ').generate_state(2).tolist()', '(*self._seed, number)',
+         'environments/system_environment_test.py::test_neighbouring_seeds_share_no_noise'),
         ('the end is no termination', 'tf.where(last, 0.0, 1.0)', 'tf.where(last, 1.0, 1.0)',
          'environments/system_environment_test.py'
          '::test_an_episode_has_exactly_h_steps_and_ends_in_a_termination'),
@@ -503,6 +514,9 @@ _TABLE = {
          'policies/colored_noise_test.py::test_every_step_is_standard_normal[7-0.5]'),
     ],
     'policies/return_conditioned.py': [
+        ('the step of the first copy', "tf.minimum(window['t'][:, -1], steps - 1)",
+         "tf.minimum(0 * window['t'][:, -1] + window['t'][0, -1], steps - 1)",
+         'agents/decision_transformer_test.py::test_copies_at_different_steps_act_as_each_alone'),
         ('rewards are added to what is left', "['returns_to_go'][:, -1] - time_step.reward",
          "['returns_to_go'][:, -1] + time_step.reward", 'agents/decision_transformer_test.py'
          '::test_the_policy_looks_at_the_last_steps_and_the_return_still_to_come'),
@@ -606,6 +620,8 @@ _TABLE = {
          'training/training_test.py::test_the_policy_that_was_evaluated_last_is_saved'),
     ],
     'training/trainer.py': [
+        ('updates without data', 'tf.where(self.replay.num_frames() > 0, due, 0)', 'due',
+         'training/faults_test.py::test_nothing_is_learned_where_every_episode_was_left_out'),
         ('an update for every step', 'steps // self.model_period - self._updates',
          'steps - self._updates',
          'agents/variable_length_test.py::test_only_real_steps_are_counted[make_agent0]'),

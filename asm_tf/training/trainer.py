@@ -161,9 +161,10 @@ class Trainer(tf.Module):
       self._updates.assign_add(1)
 
   def _updates_due(self):
-    """Updates that the steps after the warm-up call for, less those done."""
+    """Updates that the steps after the warm-up call for, less those done; none without data."""
     steps = tf.maximum(self._env_steps - self.warmup_steps, 0)
-    return steps // self.model_period - self._updates
+    due = steps // self.model_period - self._updates
+    return tf.where(self.replay.num_frames() > 0, due, 0)
 
   def _take(self, episodes):
     """Takes a collected episode, a Trajectory [1, H+1, ...]."""

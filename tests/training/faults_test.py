@@ -312,6 +312,16 @@ def test_an_episode_that_is_not_finite_is_left_out_and_counted():
   assert not trainer.only_drops_episodes
 
 
+def test_nothing_is_learned_where_every_episode_was_left_out(monkeypatch):
+  monkeypatch.setattr(FaultyTreatment, 'threshold', -float('inf'))
+  trainer = Trainer(FaultyTreatment(6, process_noise=0.01), make_sequence_search_agent, seed=0,
+                    warmup_steps=6)
+  for _ in range(3):
+    trainer.iterate()
+  assert trainer.dropped_episodes == 3
+  assert trainer.updates == 0
+
+
 def test_a_world_of_nothing_but_nan_stops_the_run_which_goes_on_when_it_is_mended(
     tmp_path, monkeypatch):
   system = functools.partial(FaultyTreatment, process_noise=0.01)
