@@ -1,6 +1,6 @@
 """Runs the training of the paper's authors on a Myriad system, a line of JSON per evaluation.
 
-    JAX_PYTHON -m benchmarks.authors_training CLONE SYSTEM H SEED STEPS
+    JAX_PYTHON -m benchmarks.authors_training CLONE SYSTEM H SEED STEPS EVAL_INTERVAL
 
 CLONE is a checkout of their repository; JAX_PYTHON has jax, flax, optax, brax, ml_collections,
 tqdm and transformers 4.46. Needs nothing of ours. What JAX, flax and brax have renamed or dropped
@@ -21,7 +21,6 @@ _CLASSES = {'CancerTreatment': 'cancer_treatment', 'HIVTreatment': 'hiv_treatmen
             'TimberHarvest': 'timber_harvest', 'Bioreactor': 'bioreactor', 'Bacteria': 'bacteria',
             'MouldFungicide': 'mould_fungicide', 'Harvest': 'harvest',
             'InvasivePlant': 'invasive_plant'}
-_EVAL_EVERY = 160  # environment steps; a multiple of 16, as their schedule wants it
 _NETWORKS = 'src.brax.networks'
 _OLD_CELL, _NEW_CELL = 'LSTM()(c, xs)', 'LSTM(c[0].shape[-1])(c, xs)'
 
@@ -44,7 +43,7 @@ class _PatchedNetworks(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader)
     return pathlib.Path(path).read_text(encoding='utf-8').replace(_OLD_CELL, _NEW_CELL).encode()
 
 
-def main(clone, system, horizon, seed, steps):
+def main(clone, system, horizon, seed, steps, eval_interval):
   _give_back_old_names()
   sys.path.insert(0, clone)
   sys.meta_path.insert(0, _PatchedNetworks(clone))
@@ -60,7 +59,7 @@ def main(clone, system, horizon, seed, steps):
 
   train(*environments, horizon, unroll_length=horizon, num_steps=steps, warmup_steps=1500,
         dynamics_update_every=2, policy_update_every=16, batch_size=64, policy_batch_size=16,
-        eval_every=_EVAL_EVERY, seed=seed, network_sizes=(64, 64), epsilon=0.9, bp_discount=0.0,
+        eval_every=eval_interval, seed=seed, network_sizes=(64, 64), epsilon=0.9, bp_discount=0.0,
         discount=1.0, bootstrap=0, entropy_init=0.01, entropy_decay_rate=1.0,
         entropy_transition_steps=100, dynamics_lr=1e-3, policy_lr=1e-4, critic_lr=1e-3, tau=0.005,
         grad_clip=100, buffer_max=int(1e6), embd_dim=48, progress_fn=report,

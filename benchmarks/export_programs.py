@@ -33,6 +33,7 @@ def define_flags():
   flags.DEFINE_string('dtype', 'float32', 'Of the products: float32 or bfloat16.')
   flags.DEFINE_integer('times', 1, "How many times Table 1's batches.", lower_bound=1)
   flags.DEFINE_integer('chips', 1, 'Replicas that share the batches.', lower_bound=1)
+  flags.DEFINE_bool('learned_reward', True, "Learn the reward; else it is the system's own.")
   flags.DEFINE_string('out', None, 'Folder of the programs.', required=True)
 
 
@@ -42,7 +43,8 @@ def main():
   command_line.require_files('model', [f'gin/myriad_{given.model}.gin'])
   command_line.make_folder(folder)
   for name, hlo in programs(
-      given.model, given.horizon, given.dtype, given.times, given.chips).items():
+      given.model, given.horizon, given.dtype, given.times, given.chips,
+      given.learned_reward).items():
     command_line.write_in_one_step(folder / f'{name}.hlo', lambda part, hlo=hlo: (
         part.write_bytes(hlo)))
 
@@ -90,7 +92,8 @@ def _averaged(function, chips):
   return on_replica
 
 
-def programs(model, horizon, dtype='float32', times=1, chips=1, bindings=()):
+def programs(model, horizon, dtype='float32', times=1, chips=1, learned_reward=True,
+             bindings=()):
   """{program: serialized HLO} of an agent as gin/myriad_<model>.gin builds it.
 
   Args:
@@ -99,6 +102,7 @@ def programs(model, horizon, dtype='float32', times=1, chips=1, bindings=()):
     dtype: of the products.
     times: how many times the batches of Table 1.
     chips: that share the batches.
+    learned_reward: whether the reward is learned; else it is the system's.
     bindings: further gin bindings.
   """
   import tensorflow as tf
@@ -107,7 +111,7 @@ def programs(model, horizon, dtype='float32', times=1, chips=1, bindings=()):
       raise UserError(f'{chips} chips cannot share the {size * times} trajectories of a {name} '
                       'update equally: give another --chips.')
   command_line.parse_gin(
-      [f'gin/myriad_{model}.gin', 'gin/agents/learned_reward.gin'],
+      [f'gin/myriad_{model}.gin', *(['gin/agents/learned_reward.gin'] if learned_reward else [])],
       [f'HORIZON = {horizon}', f"Execution.product_dtype = '{dtype}'",
        'GradientComparison.period = 1',
        f'PolicyLearner.batch_size = {_POLICY_BATCH * times // chips}', *bindings])

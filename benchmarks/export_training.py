@@ -11,6 +11,8 @@ is left to the reader.
 
 import json
 import pathlib
+import shutil
+import tempfile
 
 import gin
 import numpy as np
@@ -35,12 +37,16 @@ def define_flags():
 def main():
   given, folder = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
   command_line.require_files('model', [f'gin/myriad_{given.model}.gin'])
-  command_line.make_folder(folder)
+  if folder.exists():
+    raise UserError(f'--out={folder} exists: give the path of a folder that is to be made.')
+  command_line.make_folder(folder.parent)
   programs, values, run = training(given.model, given.system, given.horizon, given.seed)
-  for name, hlo in programs.items():
-    (folder / f'{name}.hlo').write_bytes(hlo)
-  np.savez(folder / 'variables.npz', *values)
-  (folder / 'run.json').write_text(json.dumps(run), encoding='utf-8')
+  with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
+    for name, hlo in programs.items():
+      pathlib.Path(draft, f'{name}.hlo').write_bytes(hlo)
+    np.savez(pathlib.Path(draft, 'variables.npz'), *values)
+    pathlib.Path(draft, 'run.json').write_text(json.dumps(run), encoding='utf-8')
+    shutil.copytree(draft, folder)
 
 
 def training(model, system, horizon, seed=0):

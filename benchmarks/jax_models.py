@@ -158,8 +158,48 @@ class GPT:
 MODELS = {'lstm': LSTM, 'transformer': GPT}
 
 
-def updates(model):
-  """{name: function ()} that runs an update and waits for it."""
+def updates(model, times=1):
+  """{name: function ()} that runs so many updates and waits for the last; see `functions_of`."""
+  model_gradient, policy_gradient, parameters = functions_of(model)
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def update_model(p, moments):
+    changes, moments = OPTIMIZER.update(model_gradient(p), moments)
+    return optax.apply_updates(p, changes), moments
+
+  @functools.partial(jax.jit, donate_argnums=(0, 1))
+  def update_policy(p, moments, model_p):
+    changes, moments = OPTIMIZER.update(policy_gradient(p, model_p), moments)
+    return optax.apply_updates(p, changes), moments
+
+  kept = dict(parameters)
+  moments = {name: OPTIMIZER.init(p) for name, p in kept.items()}
+
+  def model_update():
+    for _ in range(times):
+      kept['model'], moments['model'] = update_model(kept['model'], moments['model'])
+    jax.block_until_ready(kept['model'])
+
+  def policy_update():
+    for _ in range(times):
+      kept['policy'], moments['policy'] = update_policy(
+          kept['policy'], moments['policy'], kept['model'])
+    jax.block_until_ready(kept['policy'])
+
+  return {'model_update': model_update, 'policy_update': policy_update}
+
+
+def gradients(model):
+  """{name: function ()} that forms a gradient and waits for it; see `functions_of`."""
+  of_model, of_policy, parameters = functions_of(model)
+  of_model, of_policy = jax.jit(of_model), jax.jit(of_policy)
+  return {'model_gradient': lambda: jax.block_until_ready(of_model(parameters['model'])),
+          'policy_gradient': lambda: jax.block_until_ready(
+              of_policy(parameters['policy'], parameters['model']))}
+
+
+def functions_of(model):
+  """Gradients of the loss (model's p) and of the cost (policy's p, model's p), and {name: p}."""
   keys = jax.random.split(jax.random.PRNGKey(0), 6)
   horizon = model.horizon
   state = jnp.ones([BATCH, N])
@@ -186,31 +226,12 @@ def updates(model):
     _, costs = lax.scan(step, (model.start(model_p, start), start), (jnp.arange(horizon), noise))
     return costs.sum() / POLICY_BATCH
 
-  @functools.partial(jax.jit, donate_argnums=(0, 1))
-  def update_model(p, moments):
-    changes, moments = OPTIMIZER.update(jax.grad(model_loss)(p), moments)
-    return optax.apply_updates(p, changes), moments
-
-  @functools.partial(jax.jit, donate_argnums=(0, 1))
-  def update_policy(p, moments, model_p):
-    changes, moments = OPTIMIZER.update(jax.grad(cost)(p, model_p), moments)
-    return optax.apply_updates(p, changes), moments
-
-  kept = {'model': model.init(keys[3]), 'policy': mlp(keys[4], N + 1, 64, 64, 2 * M)}
-  moments = {name: OPTIMIZER.init(p) for name, p in kept.items()}
-
-  def model_update():
-    kept['model'], moments['model'] = update_model(kept['model'], moments['model'])
-    jax.block_until_ready(kept['model'])
-
-  def policy_update():
-    kept['policy'], moments['policy'] = update_policy(
-        kept['policy'], moments['policy'], kept['model'])
-    jax.block_until_ready(kept['policy'])
-
-  return {'model_update': model_update, 'policy_update': policy_update}
+  return jax.grad(model_loss), jax.grad(cost), {
+      'model': model.init(keys[3]), 'policy': mlp(keys[4], N + 1, 64, 64, 2 * M)}
 
 
 if __name__ == '__main__':
   chosen, steps = sys.argv[1], int(sys.argv[2])
-  serve(updates(MODELS[chosen](steps)), calls=max(1, 200 // steps))
+  at_once = max(1, 200 // steps)
+  functions = updates(MODELS[chosen](steps), at_once)
+  serve(functions, dict.fromkeys(functions, at_once))

@@ -5,7 +5,7 @@ import sys
 import time
 
 
-def serve(functions, calls=1, per_call=()):
+def serve(functions, per_call=()):
   """Answers every line on stdin with {name: seconds} as JSON, after one 'ready'.
 
   Each function is called once more before it is timed: while the other process has its turn,
@@ -13,7 +13,6 @@ def serve(functions, calls=1, per_call=()):
 
   Args:
     functions: {name: function ()}, each called once beforehand.
-    calls: how often each is called for an answer.
     per_call: {name: how often a call does what is timed}, 1 where it is not given.
   """
   per_call = dict(per_call)
@@ -25,7 +24,6 @@ def serve(functions, calls=1, per_call=()):
     for name, function in functions.items():
       function()
       began = time.perf_counter()
-      for _ in range(calls):
-        function()
-      seconds[name] = (time.perf_counter() - began) / calls / per_call.get(name, 1)
+      function()
+      seconds[name] = (time.perf_counter() - began) / per_call.get(name, 1)
     print(json.dumps(seconds), flush=True)

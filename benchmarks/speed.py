@@ -114,10 +114,12 @@ def measure(model, horizon, repeats):
     function()
     compile_seconds[name] = time.perf_counter() - began
   peak = _peak_gib() - before
-  timed |= _naive(model, horizon, trainer) | _data(trainer)
+  timed |= _naive(model, horizon, trainer, times) | _data(trainer)
   seconds = interleave(timed, repeats)
-  for name, calls in {'model_update': times, 'policy_update': times, 'sample': _SAMPLES}.items():
-    seconds[name] = [value / calls for value in seconds[name]]
+  for name, calls in {'model_update': times, 'policy_update': times, 'sample': _SAMPLES,
+                      'sequential_policy_update': times}.items():
+    if name in seconds:
+      seconds[name] = [value / calls for value in seconds[name]]
   row = {'model': model, 'horizon': horizon, 'peak_gib': round(peak, 3),
          'compile_seconds': {name: round(compile_seconds[name], 1)
                              for name in ('model_update', 'policy_update')},
@@ -214,10 +216,11 @@ def spread(values):
   return [round(value, 3) for value in (statistics.median(values), min(values), max(values))]
 
 
-def _naive(model, horizon, trainer):
+def _naive(model, horizon, trainer, times):
   """{name: function} of the naive forms that can be run at this horizon."""
   import tensorflow as tf
 
+  from asm_tf.agents.execution import Execution, mean_of
   from asm_tf.gradients.policy_gradient import sequential_policy_gradient
   from asm_tf.models.normalizer import Normalizer
   from benchmarks.naive import keras_update
@@ -232,10 +235,14 @@ def _naive(model, horizon, trainer):
   world_model, actor = agent.world.model, agent.policy_learner.actor
   start = tf.ones([_POLICY_BATCH, system.state_size])
   noise = tf.random.normal([_POLICY_BATCH, horizon, system.action_size])
-  gradient = tf.function(
-      lambda: sequential_policy_gradient(world_model, system.reward, actor, start, noise).gradients,
-      jit_compile=True, autograph=False)
-  timed['sequential_policy_update'] = lambda: [part.numpy() for part in gradient()]
+  # On the cores that ours has too, in as many microbatches.
+  gradient = Execution().gradient_program(lambda start, noise: sequential_policy_gradient(
+      world_model, system.reward, actor, start, noise).gradients)
+
+  def sequential():
+    return tf.add_n([tf.reduce_sum(part) for part in mean_of(gradient(start, noise))])
+
+  timed['sequential_policy_update'] = _often(sequential, times)
   for function in timed.values():
     function()
   return timed

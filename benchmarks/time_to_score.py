@@ -7,13 +7,15 @@
 
 Every cell is trained by one, then by the other, each a process of its own that is stopped once
 its deterministic policy has reached the highest score, or at --limit. The clock begins with the
-process: it counts imports, compilation (ours with the cache of programs that the machine has) and
-evaluations. A score that is not reached in time counts as the limit, and is shown as such. A row
-is kept when its run has ended, and never measured again. Run it on an otherwise idle machine.
+process: it counts imports, compilation (both with a cache of the programs that runs before have
+compiled) and evaluations, after every 480 environment steps. A score that is not reached, be it in
+time or in the 20,000 steps of a run, counts as the limit, and is shown as such. A row is kept when
+its run has ended, and never measured again. Run it on an otherwise idle machine.
 """
 
 import contextlib
 import json
+import os
 import pathlib
 import queue
 import statistics
@@ -26,14 +28,16 @@ import time
 from absl import flags
 from tqdm import tqdm
 
-from asm_tf.errors import UserError
+from asm_tf.errors import UserError, one_line
 from benchmarks import speed
 from launch import command_line
 
 SCORES = (0.9, 0.95)
 SYSTEMS, HORIZONS = ('HIVTreatment', 'CancerTreatment', 'TimberHarvest'), (20, 100, 500)
 _STEPS = 20_000  # environment steps of a run that is not stopped
+EVAL_INTERVAL = 480  # environment steps; a multiple of 16, as the authors' schedule wants it
 _POLL = 0.1  # seconds
+_JAX_CACHE = pathlib.Path(tempfile.gettempdir(), 'asm_tf_jax_programs')
 
 
 def define_flags():
@@ -56,7 +60,7 @@ def main():
     references = {(system, horizon): _reference(system, horizon)
                   for system in given.systems for horizon in map(int, given.horizons)}
     command_line.require_writable('out', out)
-    done = {_key(row) for row in rows}
+    done = {_key(row) for row in rows if row['limit'] == given.limit}
     cells = [(*cell, seed, who) for seed in range(given.seeds) for cell in references
              for who in ('ours', 'theirs')]
     missing = [cell for cell in cells if cell not in done]
@@ -94,20 +98,24 @@ def _measure(system, horizon, seed, who, reference, clone, jax_python, limit):
       command = [sys.executable, '-m', 'launch.main', '--gin_file=gin/myriad_lstm.gin',
                  f'--gin_bindings=SYSTEM=@{system}', f'--gin_bindings=HORIZON={horizon}',
                  f'--gin_bindings=NUM_ENV_STEPS={_STEPS}',
-                 '--gin_bindings=TrainingLoop.eval_interval=500', f'--seed={seed}',
+                 f'--gin_bindings=TrainingLoop.eval_interval={EVAL_INTERVAL}', f'--seed={seed}',
                  f'--root_dir={folder}/run']
     else:
       command = [jax_python, '-m', 'benchmarks.authors_training', clone, system, str(horizon),
-                 str(seed), str(_STEPS)]
-    curve, reached, began = [], {}, time.monotonic()
-    with contextlib.closing(_evaluations(command, folder, who, limit)) as evaluations:
+                 str(seed), str(_STEPS), str(EVAL_INTERVAL)]
+    curve, reached, began, ended_by = [], {}, time.monotonic(), []
+    with contextlib.closing(
+        _evaluations(command, folder, who, limit, ended_by)) as evaluations:
       for evaluation in evaluations:
+        if evaluation['return'] is None:  # it is not finite
+          continue
         score = float(normalised_score(evaluation['return'], reference))
         curve.append((time.monotonic() - began, evaluation['env_steps'], score))
         for threshold in SCORES:
           if score >= threshold:
             reached.setdefault(str(threshold), curve[-1])
         if str(max(SCORES)) in reached:
+          ended_by.append('score')
           break
     ended = time.monotonic() - began
   if not curve:
@@ -115,17 +123,22 @@ def _measure(system, horizon, seed, who, reference, clone, jax_python, limit):
   return {'system': system, 'horizon': horizon, 'seed': seed, 'who': who, 'limit': limit,
           'seconds': {key: point[0] for key, point in reached.items()},
           'env_steps': {key: point[1] for key, point in reached.items()},
-          'ended': ended, 'curve': curve,
+          'ended': ended, 'ended_by': ended_by[0], 'curve': curve,
           'command': command_line.command('benchmarks.time_to_score'), **speed.origin()}
 
 
-def _evaluations(command, folder, who, limit):
-  """Yields {'env_steps', 'return'} of a run as they come; stops it at the limit, or when closed."""
+def _evaluations(command, folder, who, limit, ended_by):
+  """Yields {'env_steps', 'return'} of a run as they come; stops it at the limit, or when closed.
+
+  `ended_by` is given 'limit', or 'steps' where the run has made all of them.
+  """
   log, lines = pathlib.Path(folder, 'log'), queue.SimpleQueue()
   deadline = time.monotonic() + limit
   with log.open('w') as errors:
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE if who == 'theirs' else errors, stderr=errors, text=True)
+        command, stdout=subprocess.PIPE if who == 'theirs' else errors, stderr=errors, text=True,
+        env=os.environ | {'JAX_COMPILATION_CACHE_DIR': str(_JAX_CACHE),
+                          'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0'})
   try:
     if who == 'theirs':
       threading.Thread(target=lambda: [lines.put(line) for line in process.stdout],
@@ -144,8 +157,13 @@ def _evaluations(command, folder, who, limit):
         if line.startswith('{'):
           yield json.loads(line)
       if has_ended:
+        if process.returncode:
+          raise UserError(f'`{" ".join(command)}` ended with code {process.returncode} '
+                          f'({one_line(log.read_text()[-300:])}): try it alone.')
+        ended_by.append('steps')
         return
       time.sleep(_POLL)
+    ended_by.append('limit')
   finally:
     process.kill()
     process.wait()
@@ -154,7 +172,8 @@ def _evaluations(command, folder, who, limit):
 def table(rows):
   """Markdown: seconds to each score, and how many times faster ours is.
 
-  A run that did not get there counts as its limit, marked by >.
+  A run that did not get there counts as its limit, marked by >, as is a ratio with such a median of
+  theirs; with one of ours it is marked by <.
   """
   lines = ['| system | H | score | ours (s) | theirs (s) | times faster | seeds |',
            '|---|---|---|---|---|---|---|']
@@ -172,7 +191,9 @@ def table(rows):
                 for who in seconds}
       ours, theirs = (statistics.median(seconds[who]) for who in ('ours', 'theirs'))
       entries = ' | '.join(_spread(seconds[who], missed[who]) for who in ('ours', 'theirs'))
-      lines.append(f'| {system} | {horizon} | {score} | {entries} | {theirs / ours:.1f} | '
+      limit = found[seeds[0], 'ours']['limit']
+      mark = '< ' if ours >= limit else '> ' if theirs >= limit else ''
+      lines.append(f'| {system} | {horizon} | {score} | {entries} | {mark}{theirs / ours:.1f} | '
                    f'{len(seeds)} |')
   return '\n'.join(lines)
 

@@ -211,7 +211,8 @@ def make_folder(path: pathlib.Path) -> None:
 
 def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
   """Writes a file in one step, so that an interruption leaves the old one intact."""
-  part = path.with_name(f'{path.stem}.part{path.suffix}')
+  # Another process may be writing the same file.
+  part = path.with_name(f'{path.stem}.{os.getpid()}.part{path.suffix}')
   try:
     write(part)
     os.replace(part, path)

@@ -14,6 +14,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import re
 import shutil
 import time
 import zlib
@@ -23,6 +24,7 @@ from asm_tf.cores import usable_cores
 _MOST_BYTES = 2**30
 _SPARE_BYTES = 2**28  # TensorFlow gives up where it can not write a program
 _SECONDS_IN_USE = 3600
+_OF_CPUS = '--tf_xla_persistent_cache_device_types=CPU'
 _CHECKSUM = '.crc32'  # what the file beside a program is called that holds its checksum
 
 
@@ -31,12 +33,14 @@ def keep_compiled_programs() -> None:
 
   To be called before TensorFlow compiles, and after whatever sets XLA_FLAGS.
   """
-  flags = os.environ.get('TF_XLA_FLAGS', '')
-  if 'persistent_cache' in flags:
-    return
   try:
     caches = os.environ.get('XDG_CACHE_HOME') or pathlib.Path('~/.cache').expanduser()
     root = pathlib.Path(caches, 'asm_tf', 'xla')
+    # A process that this one began with may have other threads, and so other programs.
+    inherited = rf'--\S+_directory={re.escape(str(root))}/\S+ {_OF_CPUS}'
+    flags = re.sub(inherited, '', os.environ.get('TF_XLA_FLAGS', ''))
+    if 'persistent_cache' in flags:
+      return
     folder = root / _key()
     root.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is run
@@ -48,8 +52,8 @@ def keep_compiled_programs() -> None:
       return
   except (OSError, RuntimeError, importlib.metadata.PackageNotFoundError):  # no home, a nightly
     return
-  os.environ['TF_XLA_FLAGS'] = (f'{flags} --tf_xla_persistent_cache_directory={folder} '
-                                '--tf_xla_persistent_cache_device_types=CPU').strip()
+  os.environ['TF_XLA_FLAGS'] = (
+      f'{flags.strip()} --tf_xla_persistent_cache_directory={folder} {_OF_CPUS}'.strip())
   atexit.register(functools.partial(_write_checksums, folder))
 
 

@@ -77,6 +77,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   import tensorflow as tf
 
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.training.run_folder import RunFolder
   from asm_tf.training.stop_signal import Stopped
   from asm_tf.training.strategies import make_strategy
   from asm_tf.training.train import RunOptions
@@ -97,7 +98,9 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
              'seed': seed, 'command': command_line.command('launch.main')}
   try:
-    with synchronised(watch.get('wandb'), root_dir):
+    if watch.get('wandb'):
+      RunFolder(root_dir, resume)  # of a folder that is refused, the run there stays as it is
+    with synchronised(watch.get('wandb'), root_dir, resume):
       summary = command_line.with_gin_errors(lambda: configurables.train(options=RunOptions(
           root_dir, resume, bool(watch.get('profile')), strategy, command)))
   except Stopped as stopped:

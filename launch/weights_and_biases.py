@@ -9,14 +9,15 @@ from asm_tf.errors import UserError, one_line
 
 
 @contextlib.contextmanager
-def synchronised(project: str | None, root_dir: str) -> Iterator[None]:
+def synchronised(project: str | None, root_dir: str, resume: bool = False) -> Iterator[None]:
   """Sends what the run writes to TensorBoard within the context; None sends nothing.
 
   Its own files lie in the folder `wandb` beside the run's.
 
   Args:
     project: of Weights & Biases.
-    root_dir: of the run, after which it is named there; a resume goes on with it.
+    root_dir: of the run, after which it is named there.
+    resume: goes on with the folder's run there, if there is one; else that is begun anew.
 
   Raises:
     UserError: if wandb is not installed, or cannot begin.
@@ -31,7 +32,8 @@ def synchronised(project: str | None, root_dir: str) -> Iterator[None]:
   folder = pathlib.Path(root_dir).absolute()
   folder.parent.mkdir(parents=True, exist_ok=True)
   try:
-    run = wandb.init(project=project, name=folder.name, resume='allow', sync_tensorboard=True,
+    run = wandb.init(project=project, name=folder.name, sync_tensorboard=True,
+                     resume='allow' if resume else None,
                      id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
                      dir=str(folder.parent))
   except (wandb.errors.Error, ValueError) as error:

@@ -76,7 +76,11 @@ def _run_cell(path, cell, run, command):
   began = time.monotonic()
   rows = run(cell)
   stamp = {'wall_seconds': time.monotonic() - began, 'command': command, 'versions': versions()}
-  write_atomically(path, ''.join(json_line(cell | row | stamp) for row in rows))
+  try:
+    write_atomically(path, ''.join(json_line(cell | row | stamp) for row in rows))
+  except OSError as error:
+    raise UserError(f'cannot write {path} ({error.strerror}): mend that; the same command runs '
+                    'this cell again.') from error
 
 
 @contextlib.contextmanager

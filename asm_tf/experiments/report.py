@@ -28,8 +28,8 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
   results.jsonl whose runs are elsewhere.
 
   Returns:
-    The rows in the order of the runs' names, and {name: why} of the runs that cannot be read or
-    that ended too early; of the latter, what was evaluated has a row.
+    The rows in the order of the runs' names, and {name: why} of the runs that cannot be read, that
+    repeat another or that ended too early; of the latter, what was evaluated has a row.
 
   Raises:
     UserError: if no run can be read.
@@ -47,15 +47,30 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
   if not found:
     raise UserError(next(iter(failed.values()), f'{folder} holds no run: give a folder of runs of '
                          'launch.main, or one above it.'))
-  rows = [row for _, row in sorted(found.items()) if row['env_steps']]
-  if not rows:
+  evaluated = {name: row for name, row in sorted(found.items()) if row['env_steps']}
+  if not evaluated:
     raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
-  return rows, failed
+  repeated = _repeated(evaluated)
+  return [row for name, row in evaluated.items() if name not in repeated], failed | repeated
+
+
+def _repeated(rows):
+  """{name: why} of all runs but the longest (then the last) of a model, a system and a seed."""
+  longest, repeated = {}, {}
+  for name, row in rows.items():
+    key = run_statistics.label(row), row['system'], row['horizon'], row['seed']
+    other = longest.setdefault(key, name)
+    if other != name:
+      is_longer = row['env_steps'][-1] >= rows[other]['env_steps'][-1]
+      kept, left_out = (name, other) if is_longer else (other, name)
+      longest[key] = kept
+      repeated[left_out] = f'the model, the system and the seed are those of {kept}, which counts'
+  return repeated
 
 
 def table_of_failures(failed: dict[str, str]) -> str:
   """A Markdown table of {name of a run: why}."""
-  lines = ['Runs that cannot be read, or ended too early:', '', '| run | why |', '|---|---|']
+  lines = ['Runs that are left out, or ended too early:', '', '| run | why |', '|---|---|']
   for name, why in sorted(failed.items()):
     why = why.replace('|', r'\|')
     lines.append(f'| {name} | {why} |')
@@ -91,8 +106,9 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
       continue
     means = run_statistics.interquartile_means(matrices)
     curves[_named(horizon)] = {model: (steps, *band) for model, band in means.items()}
-    for model, (middle, low, high) in means.items():
-      by_h.setdefault(model, []).append((horizon, middle[-1], low[-1], high[-1]))
+    if horizon is not None:  # else there is no place for it on the axis
+      for model, (middle, low, high) in means.items():
+        by_h.setdefault(model, []).append((horizon, middle[-1], low[-1], high[-1]))
     if value == 'normalised_score':
       thresholds = np.linspace(-0.2, 1.0, 61)
       shares = run_statistics.performance_profiles(matrices, thresholds)
@@ -108,11 +124,12 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
   if profiles:
     drawn['profiles'] = draw_with_intervals(
         profiles, 'score', 'share of runs above', f'{sample}: performance profile')
-  if len(curves) > 1:
+  numbers = sorted({horizon for points in by_h.values() for horizon, *_ in points})
+  if len(numbers) > 1:
     drawn['horizons'] = draw_with_intervals(
         {'': {model: tuple(zip(*points, strict=True)) for model, points in by_h.items()}},
-        'horizon H (steps)', ylabel, title, x_ticks=_horizons(rows),
-        reference=reference, lowest=_LOWEST[value])
+        'horizon H (steps)', ylabel, title, x_ticks=numbers, reference=reference,
+        lowest=_LOWEST[value])
   return drawn
 
 
@@ -134,27 +151,38 @@ def _comparable(rows, value):
 
 
 def _draw_systems(rows):
-  """One panel per system: the median over seeds and their range, against H or against steps."""
+  """One panel per system: the median over seeds and their range, against H or against steps.
+
+  Runs of an environment's own length have no place on an axis of several H.
+  """
   value, ylabel, reference = measure(rows)
   horizons = _horizons(rows)
+  numbers = [horizon for horizon in horizons if horizon is not None]
+  is_against_h = len(numbers) > 1
   cells: dict[str, dict[str, list[dict]]] = {}
   for row in rows:
-    cells.setdefault(row['system'], {}).setdefault(run_statistics.label(row), []).append(row)
-  points_of = _last_values if len(horizons) > 1 else _curves
-  panels = {system: {model: _median_and_range(points_of(runs, value))
-                     for model, runs in models.items()} for system, models in cells.items()}
-  against = ({'xlabel': 'environment steps'} if len(horizons) == 1 else
-             {'xlabel': 'horizon H (steps)', 'x_ticks': horizons})
+    if row['horizon'] is not None or not is_against_h:
+      cells.setdefault(row['system'], {}).setdefault(run_statistics.label(row), []).append(row)
+  last = {horizon: _last_common_step(found, horizon)
+          for horizon, found in by_horizon(rows).items()} if is_against_h else {}
+
+  def points(runs):
+    return _values_at(last, runs, value) if is_against_h else _curves(runs, value)
+
+  panels = {system: {model: _median_and_range(points(runs)) for model, runs in models.items()}
+            for system, models in cells.items()}
+  against = ({'xlabel': 'horizon H (steps)', 'x_ticks': numbers} if is_against_h else
+             {'xlabel': 'environment steps'})
   return draw_with_intervals(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
       title=(f'{_named(horizons[0])}: ' if len(horizons) == 1 else '')
       + f'median and range of {_seeds(rows)}', reference=reference, **against)
 
 
-def _last_values(runs, value):
-  """{H: last value of each run}."""
-  return {horizon: [_values(run, value)[-1] for run in found]
-          for horizon, found in by_horizon(runs).items()}
+def _values_at(steps, runs, value):
+  """{H: value of each run} after the steps {H: steps}."""
+  return {horizon: [_number_of(run_statistics.at_step(run, steps[horizon], value))
+                    for run in found] for horizon, found in by_horizon(runs).items()}
 
 
 def _curves(runs, value):
@@ -170,7 +198,11 @@ def _curves(runs, value):
 
 
 def _values(run, value):
-  return [math.nan if y is None else y for y in run[value]]
+  return list(map(_number_of, run[value]))
+
+
+def _number_of(y):
+  return math.nan if y is None else y
 
 
 def _median_and_range(points):
@@ -181,7 +213,9 @@ def _median_and_range(points):
 
 def measure(rows: list[dict]) -> tuple[str, str, float | None]:
   """Returns (curve, label, height of the optimum): scores where all systems have an optimum."""
-  if all(any(score is not None for score in row['normalised_score']) for row in rows):
+  scored = {row['system'] for row in rows
+            if any(score is not None for score in row['normalised_score'])}
+  if all(row['system'] in scored for row in rows):
     return 'normalised_score', 'IQM of the score', 1.0
   return 'return', 'IQM of the return', None
 
@@ -205,17 +239,14 @@ def _table(rows, horizon):
   """One horizon: a line per model, a column per system, and the aggregate over all systems."""
   value, ylabel, _ = measure(rows)
   systems = list(dict.fromkeys(row['system'] for row in rows))
-  steps = run_statistics.common_steps(rows)
-  if not steps:
-    raise UserError(f'the runs of {_named(horizon)} have no evaluation at a common step: report on '
-                    'runs of one eval_interval.')
+  last = _last_common_step(rows, horizon)
   matrices, shared, steps_of_shared = _comparable(rows, value)
   # The systems that all models share may have been trained further than the others.
-  column = np.argmin(np.abs(steps_of_shared - steps[-1])) if matrices else 0
+  column = np.argmin(np.abs(steps_of_shared - last)) if matrices else 0
   matrices = {model: scores[..., [column]] for model, scores in matrices.items()}
   means = run_statistics.interquartile_means(matrices)
   best = max(means, key=lambda model: means[model][0][-1], default=None)
-  lines = [f'{_named(horizon)}, after {steps[-1]:,} environment steps: median over seeds (lowest '
+  lines = [f'{_named(horizon)}, after {last:,} environment steps: median over seeds (lowest '
            'to highest).']
   if best:
     lines[0] += (f' {ylabel} over {", ".join(shared)}, 95 % interval; P: probability that a run '
@@ -225,7 +256,7 @@ def _table(rows, horizon):
             '|---' * (len(systems) + 5) + '|']
   for model in dict.fromkeys(map(run_statistics.label, rows)):
     found = [row for row in rows if run_statistics.label(row) == model]
-    entries = [_entry([run_statistics.at_step(row, steps[-1], value) for row in found
+    entries = [_entry([run_statistics.at_step(row, last, value) for row in found
                        if row['system'] == system]) for system in systems]
     aggregate = improvement = ''
     if model in means:
@@ -241,6 +272,15 @@ def _table(rows, horizon):
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
                  f'{minutes:.1f} |')
   return '\n'.join(lines)
+
+
+def _last_common_step(rows, horizon):
+  """At which all runs of a horizon were evaluated."""
+  steps = run_statistics.common_steps(rows)
+  if not steps:
+    raise UserError(f'the runs of {_named(horizon)} have no evaluation at a common step: report on '
+                    'runs of one eval_interval.')
+  return steps[-1]
 
 
 def _table_of_causes(rows):

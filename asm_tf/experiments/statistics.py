@@ -1,12 +1,12 @@
 """Statistics over runs, by rliable (Agarwal et al., 2021; the paper's Section 4.3).
 
 Scores are normalised: 0 a uniform random policy, 1 the optimum. A matrix [seeds, systems]
-holds a model's; intervals are of 95 % from a bootstrap over seeds within each system, drawn
-from a fixed random state, so that the same rows give the same table. Two seeds have few distinct
+holds a model's; intervals are of 95 % from a bootstrap over seeds within each system, whose draws
+are the same every time, so that the same rows give the same table. Two seeds have few distinct
 resamples: their intervals cover less than they say.
 """
 
-import warnings
+import contextlib
 
 import numpy as np
 
@@ -125,10 +125,20 @@ def _estimates(matrices, measure):
   # Importing rliable takes seconds, and training has no need of it.
   from rliable import library
   found = {}
-  with warnings.catch_warnings(), np.errstate(invalid='ignore'):  # between two -inf
-    warnings.simplefilter('ignore', FutureWarning)  # about how rliable hands the state on
+  with _numpy_seeded(), np.errstate(invalid='ignore'):  # between two -inf
     for model, scores in matrices.items():
+      np.random.seed(0)
       points, intervals = library.get_interval_estimates(
-          {model: scores}, measure, reps=_REPETITIONS, random_state=np.random.RandomState(0))
+          {model: scores}, measure, reps=_REPETITIONS)
       found[model] = (points[model], *intervals[model])
   return found
+
+
+@contextlib.contextmanager
+def _numpy_seeded():
+  """Keeps NumPy's global state, from which rliable draws whatever `random_state` it is given."""
+  state = np.random.get_state()
+  try:
+    yield
+  finally:
+    np.random.set_state(state)

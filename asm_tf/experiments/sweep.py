@@ -166,6 +166,9 @@ def _start_ray(address):
     ray.init(address=address or 'local', include_dashboard=None if address else False,
              logging_level='ERROR', log_to_driver=False)
   except (OSError, ValueError) as error:
+    if not address:
+      raise UserError(f'Ray cannot start on this machine ({one_line(error, 200)}): mend that, or '
+                      'give the address of a cluster.') from error
     raise UserError(f'no Ray cluster at {address!r}: start one with `ray start --head`, or leave '
                     'the address out.') from error
   return ray
@@ -192,7 +195,7 @@ def _task():
     def end_with_parent():
       ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
-    with open(folder + '.log', 'w', encoding='utf-8') as log:
+    with open(folder + '.log', 'a', encoding='utf-8') as log:
       done = subprocess.run(command, cwd=directory, env=os.environ | environment, stdout=log,
                             stderr=log, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
     if done.returncode:

@@ -96,11 +96,21 @@ def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequ
 def _literal(name, value):
   """A value as gin reads it, without spaces; strings that begin with @ or % are references."""
   is_reference = isinstance(value, str) and value[:1] in ('@', '%')
-  text = value if is_reference else repr(value).replace(', ', ',')
+  text = value if is_reference else _without_spaces(value)
   if (not isinstance(value, (bool, int, float, str, list, tuple)) or re.search(r'\s', text)
       or is_reference and not re.fullmatch(_REFERENCE, text)):
     raise UserError(f'{name} varies over {value!r}: give numbers, words, or lists of them.')
   return text
+
+
+def _without_spaces(value):
+  """As `repr` writes it, but for the spaces between the parts of a list or a tuple."""
+  if not isinstance(value, (list, tuple)) or not value:
+    return repr(value)
+  parts = ','.join(map(_without_spaces, value))
+  if isinstance(value, list):
+    return f'[{parts}]'
+  return f'({parts},)' if len(value) == 1 else f'({parts})'
 
 
 def preset_cells(preset: str, smoke: dict, quick: dict, paper: dict) -> list[dict]:
@@ -176,7 +186,7 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
   if results.is_file():
     try:
       kept = map(json.loads, results.read_text(encoding='utf-8').splitlines())
-      rows = {folder_of('', row).name: row for row in kept}
+      rows = {folder_of('', row).name: row for row in kept if row['env_steps']}
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(f'{results} holds a line that is no row of a run ({error}): remove the '
                       'line.') from error
@@ -187,7 +197,8 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
       row, name = read_run(path.parent), path.parent.name
     except UserError:  # which a report names
       continue
-    if name not in rows or rows[name]['env_steps'][-1] <= row['env_steps'][-1]:
+    if row['env_steps'] and (
+        name not in rows or rows[name]['env_steps'][-1] <= row['env_steps'][-1]):
       rows[name] = row
   return dict(sorted(rows.items()))
 
@@ -225,12 +236,14 @@ def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:
 def last_words(folder: str | pathlib.Path) -> dict[str, str]:
   """Returns {path of a run below `folder`: last line of its log} of runs that ended too early.
 
-  A sweep writes the log. A run that another process is training is not among them.
+  A sweep writes the log, in its folder of runs. While it is at work, a run that has not begun is
+  not among them, and one that another process is training never is.
   """
   folder, found = pathlib.Path(folder), {}
-  for log in sorted(folder.rglob('*.log')):
-    run = log.with_suffix('')
-    if (run / 'summary.json').exists() or is_locked(run / 'lock'):
+  for log in sorted(folder.rglob('runs/*.log')):
+    run, sweep = log.with_suffix(''), log.parent.parent / 'sweep.lock'
+    has_ended = not is_locked(run / 'lock') and (run.exists() or not is_locked(sweep))
+    if not sweep.exists() or (run / 'summary.json').exists() or not has_ended:
       continue
     lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
     found[run.relative_to(folder).as_posix()] = lines[-1]

@@ -65,7 +65,7 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
   size = system.state_size - system.distractors
   own_names = getattr(system, 'state_names', None) or [f'state {i + 1}' for i in range(size)]
   state_names, control_names = NAMES.get(system.name, ([], []))
-  if len(state_names) != size:  # an environment that is wrapped has others
+  if len(state_names) not in (1, size):  # an environment that is wrapped has others
     state_names, control_names = own_names if size <= MAX_LINES else ['state'], ['control']
   times = np.arange(len(states)) * system.dt
   figure, axes = style.new_figure(len(state_names) + len(control_names))

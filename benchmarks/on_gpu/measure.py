@@ -86,8 +86,8 @@ def _random(draws, shape):
 
 def _plain_jax(model, horizon):
   from benchmarks import jax_models
-  updates = jax_models.updates(jax_models.MODELS[model](horizon))
-  return {name: _times(update) for name, update in updates.items()}
+  gradients = jax_models.gradients(jax_models.MODELS[model](horizon))
+  return {name: _times(gradient) for name, gradient in gradients.items()}
 
 
 def _cudnn(horizon, batch):

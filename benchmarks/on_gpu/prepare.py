@@ -50,7 +50,8 @@ def _export(cell, folder):
   shutil.rmtree(draft, ignore_errors=True)
   done = subprocess.run(
       [sys.executable, '-m', 'benchmarks.export_programs', f'--model={model}',
-       f'--horizon={horizon}', f'--times={times}', f'--dtype={dtype}', f'--out={draft}'],
+       f'--horizon={horizon}', f'--times={times}', f'--dtype={dtype}', '--nolearned_reward',
+       f'--out={draft}'],
       capture_output=True, text=True)
   if done.returncode:
     raise UserError(f'{cell} is not exported: {done.stderr.strip().splitlines()[-1]}')

@@ -22,24 +22,34 @@ def row(who, seed, seconds, limit=100):
 
 def test_evaluations_come_as_they_are_made_and_the_process_ends_with_them(tmp_path):
   evaluations = time_to_score._evaluations(
-      [sys.executable, '-c', _SLOW], tmp_path, 'theirs', limit=50)
+      [sys.executable, '-c', _SLOW], tmp_path, 'theirs', 50, [])
   assert next(evaluations) == {'env_steps': 160, 'return': 1.0}
   evaluations.close()  # kills the process, or this test would last a minute
 
 
 def test_a_run_ends_at_the_limit(tmp_path):
+  ended_by = []
   found = list(time_to_score._evaluations(
-      [sys.executable, '-c', _SLOW], tmp_path, 'theirs', limit=2))
+      [sys.executable, '-c', _SLOW], tmp_path, 'theirs', 2, ended_by))
   assert [evaluation['env_steps'] for evaluation in found] == [160]
+  assert ended_by == ['limit']
+
+
+def test_a_run_that_breaks_is_no_run_that_did_not_get_there(tmp_path):
+  breaks = [sys.executable, '-c', 'import sys; print("{}"); sys.exit("no such dynamics")']
+  with pytest.raises(UserError, match='ended with code 1 .*no such dynamics'):
+    list(time_to_score._evaluations(breaks, tmp_path, 'theirs', 20, []))
 
 
 def test_ours_is_read_from_its_rows_without_an_incomplete_one(tmp_path):
-  folder = tmp_path / 'run'
+  folder, ended_by = tmp_path / 'run', []
   folder.mkdir()
   whole = json.dumps({'env_steps': 500, 'return': 2.0}) + '\n'
   (folder / 'metrics.jsonl').write_text(whole + whole[:9])
-  found = list(time_to_score._evaluations([sys.executable, '-c', ''], tmp_path, 'ours', limit=20))
+  found = list(time_to_score._evaluations(
+      [sys.executable, '-c', ''], tmp_path, 'ours', 20, ended_by))
   assert found == [{'env_steps': 500, 'return': 2.0}]
+  assert ended_by == ['steps']
 
 
 def test_a_score_that_is_not_reached_counts_as_the_limit_and_is_marked():
@@ -48,7 +58,7 @@ def test_a_score_that_is_not_reached_counts_as_the_limit_and_is_marked():
           row('ours', 2, {})]  # without its counterpart
   _, _, first, second = time_to_score.table(rows).splitlines()
   assert first == '| HIVTreatment | 20 | 0.9 | 15 (10 to 20) | 30 (20 to 40) | 2.0 | 2 |'
-  assert second == '| HIVTreatment | 20 | 0.95 | 25 (20 to 30) | > 100 (100 to 100) | 4.0 | 2 |'
+  assert second == '| HIVTreatment | 20 | 0.95 | 25 (20 to 30) | > 100 (100 to 100) | > 4.0 | 2 |'
 
 
 def test_bad_input_is_one_line(tmp_path):

@@ -322,6 +322,7 @@ def test_a_sweep_killed_and_started_again_repeats_no_finished_run(tmp_path):
 def test_a_report_names_what_it_leaves_out(swept, tmp_path):
   folder, cells, _ = swept
   shutil.copytree(folder / 'runs', tmp_path / 'runs')
+  (tmp_path / 'sweep.lock').touch()
   foreign = tmp_path / 'runs' / 'foreign'
   foreign.mkdir()
   (foreign / 'run.json').write_text('{}')
@@ -343,9 +344,78 @@ def test_a_run_in_training_has_no_last_words(tmp_path):
   run.mkdir(parents=True)
   (run / 'lock').touch()
   run.with_suffix('.log').write_text('45%|### | 9\r46%|### | 10')
+  (tmp_path / 'sweep.lock').touch()
+  (run / 'logs').mkdir()
+  (run / 'logs' / 'debug.log').touch()  # others' logs are none of ours
   assert training_runs.last_words(tmp_path) == {'runs/one': '46%|### | 10'}
   with locked(run / 'lock'):
     assert training_runs.last_words(tmp_path) == {}
+  (tmp_path / 'runs' / 'two.log').touch()  # its run has not begun
+  assert set(training_runs.last_words(tmp_path)) == {'runs/one', 'runs/two'}
+  with locked(tmp_path / 'sweep.lock'):
+    assert set(training_runs.last_words(tmp_path)) == {'runs/one'}
+
+
+def test_a_run_of_which_nothing_was_evaluated_is_not_finished(tmp_path):
+  run = tmp_path / 'runs' / 'one'
+  run.mkdir(parents=True)
+  (run / 'summary.json').write_text('{"env_steps": 1}')
+  kept = row()
+  (tmp_path / 'results.jsonl').write_text(json.dumps(kept) + '\n')
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(training_runs, 'read_run', lambda folder: row() | {'env_steps': []})
+    assert list(training_runs.finished_rows(tmp_path).values()) == [kept]
+  (tmp_path / 'results.jsonl').write_text(json.dumps({
+      name: value for name, value in kept.items() if name != 'env_steps'}))
+  with pytest.raises(UserError, match='no row of a run'):
+    training_runs.finished_rows(tmp_path)
+
+
+def test_the_longer_of_two_runs_of_a_seed_counts(tmp_path, monkeypatch):
+  found = {name: row(scores=scores) for name, scores in (
+      ('a', (0.0, 0.2)), ('b', (0.0, 0.3, 0.9)), ('c', (0.0, 0.4)))}
+  for name in found:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'run.json').touch()
+  monkeypatch.setattr(report, 'read_run', lambda folder: found[folder.name])
+  rows, left_out = report.read_runs(tmp_path)
+  assert rows == [found['b']]
+  assert set(left_out) == {'a', 'c'}
+  assert 'those of b' in left_out['a']
+
+
+def test_intervals_do_not_depend_on_numpys_state():
+  scores = {'lstm': np.random.default_rng(0).normal(size=(5, 3, 2))}
+  found = []
+  for seed in (1, 2):
+    np.random.seed(seed)
+    found.append(statistics.interquartile_means(scores)['lstm'])
+    assert np.random.uniform() == np.random.RandomState(seed).uniform()
+  np.testing.assert_array_equal(*found)
+
+
+def test_environments_of_their_own_length_have_pictures_beside_others():
+  rows = [row(horizon=horizon) for horizon in (20, 50)] + [row(system='Hopper-v5', horizon=None)]
+  drawn = report.pictures(rows)
+  assert len(drawn['systems'].axes) == 1  # against H
+  np.testing.assert_array_equal(drawn['horizons'].axes[0].lines[0].get_xdata(), [20, 50])
+  assert len(report.pictures(rows[1:])['systems'].axes) == 2  # against steps
+  assert 'environments' in report.tables(rows)
+
+
+def test_a_picture_against_h_shows_what_the_table_does():
+  rows = [row(horizon=20, scores=(0.0, 0.25, 1.0)), row(horizon=50, scores=(0.0, 0.5)),
+          row('sac', horizon=20, scores=(0.0, 0.75)), row('sac', horizon=50, scores=(0.0, 0.5))]
+  line = report.pictures(rows)['systems'].axes[0].lines[0]
+  np.testing.assert_array_equal(line.get_xydata(), [[20, 0.25], [50, 0.5]])
+
+
+def test_a_run_without_a_score_leaves_the_others_theirs():
+  rows = [row(system=system, seed=seed) for system in 'ab' for seed in range(2)]
+  rows[0] |= {'normalised_score': [None, None], 'return': [7.0, 7.0]}
+  text = report.tables(rows)
+  assert 'IQM of the score' in text
+  assert 'not finite' in text
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):

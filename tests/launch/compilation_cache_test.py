@@ -131,6 +131,17 @@ def test_what_changes_a_program_changes_its_folder(cache, monkeypatch):
   assert len(list(cache.iterdir())) == 3
 
 
+def test_a_process_with_other_threads_does_not_take_its_parents_folder(cache, monkeypatch):
+  folders = []
+  for cores in (1, 2):
+    monkeypatch.setattr(compilation_cache, 'usable_cores', lambda cores=cores: cores)
+    compilation_cache.keep_compiled_programs()  # the second inherits the flags of the first
+    users, folder, kind = os.environ['TF_XLA_FLAGS'].split()
+    assert (users, kind) == ('--tf_xla_max_cluster_size=100', compilation_cache._OF_CPUS)
+    folders.append(folder)
+  assert folders[0] != folders[1]
+
+
 def test_a_cache_that_can_not_be_had_is_done_without(cache, monkeypatch):
   cache.parent.write_text('a file where the folder should be')
   compilation_cache.keep_compiled_programs()

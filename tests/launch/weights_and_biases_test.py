@@ -28,11 +28,11 @@ class Wandb(types.ModuleType):
 def test_a_run_is_synchronised_under_its_folders_name(tmp_path, monkeypatch):
   wandb = Wandb()
   monkeypatch.setitem(sys.modules, 'wandb', wandb)
-  for _ in range(2):  # the second goes on with the first
-    with synchronised('asm', str(tmp_path / 'runs' / 'hiv')):
+  for resume in (False, True):  # the second goes on with the first
+    with synchronised('asm', str(tmp_path / 'runs' / 'hiv'), resume):
       assert not (tmp_path / 'runs' / 'hiv').exists()  # which the run itself makes
   first, second = wandb.begun
-  assert first == second
+  assert (first['id'], first['resume'], second['resume']) == (second['id'], None, 'allow')
   assert (first['project'], first['name'], first['sync_tensorboard']) == ('asm', 'hiv', True)
   with synchronised('asm', str(tmp_path / 'others' / 'hiv')):
     pass

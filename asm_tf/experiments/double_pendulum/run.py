@@ -20,7 +20,7 @@ from asm_tf.systems.double_pendulum import DoublePendulum
 from asm_tf.training.offline import DataSet, FitSettings
 
 _NUM_TRANSITIONS = 100_000
-_NUM_SEQUENCES = 50
+NUM_SEQUENCES = 50
 _NUM_VALUES = 201  # of the first action
 
 
@@ -48,9 +48,9 @@ def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dic
         FitSettings(cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed']))
     loss = rows[-1]['model_loss']
   generator = np.random.default_rng(cell['seed'])
-  actions = tf.constant(generator.uniform(-1, 1, (_NUM_SEQUENCES, horizon, 1)), system.dtype)
+  actions = tf.constant(generator.uniform(-1, 1, (NUM_SEQUENCES, horizon, 1)), system.dtype)
   logs = tf.function(final_log_norms, autograph=False)(
-      model, system.initial_state(_NUM_SEQUENCES), actions).numpy() / np.log(10)
+      model, system.initial_state(NUM_SEQUENCES), actions).numpy() / np.log(10)
   values = np.linspace(-1, 1, _NUM_VALUES)
   returns = tf.function(return_landscape, autograph=False)(
       model, system.reward, system.initial_state(1), tf.zeros([1, horizon, 1], system.dtype),

@@ -5,7 +5,8 @@ import statistics
 from matplotlib.figure import Figure
 
 from asm_tf.experiments.figure import markdown_table, rows_of
-from asm_tf.plots.style import COLOURS, MARKERS, new_figure
+from asm_tf.plots.scores import styles
+from asm_tf.plots.style import new_figure
 
 
 def table(rows: list[dict]) -> str:
@@ -17,8 +18,11 @@ def table(rows: list[dict]) -> str:
   last = _last(rows)
 
   def column(horizon):
-    updates = max(row['updates'] for row in last if row['horizon'] == horizon)
-    return f'H = {horizon} ({updates} updates): cosine (lowest), relative error'
+    found = [row for row in last if row['horizon'] == horizon]
+    sizes = sorted({row['batch_size'] for row in found})
+    of = f'{sizes[0]}' if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}'
+    return (f'H = {horizon} ({max(row["updates"] for row in found)} updates of {of} trajectories): '
+            'cosine (lowest), relative error')
 
   def entry(found):
     cosines, errors = _values(found, 'cosine'), _values(found, 'relative_error')
@@ -37,9 +41,9 @@ def draw(rows: list[dict]) -> dict[str, Figure]:
   models = dict.fromkeys(row['model'] for row in last)
   horizons = sorted({row['horizon'] for row in last})
   for axis, key in ((cosine, 'cosine'), (error, 'relative_error')):
-    for model, colour, marker in zip(models, COLOURS, MARKERS, strict=False):
+    for model, look in styles(models).items():
       _draw_line(axis, [rows_of(last, model, horizon) for horizon in horizons], key, horizons,
-                 color=colour, marker=marker, label=model)
+                 label=model, **look)
     axis.set(xscale='log')
     axis.set_xticks(horizons, map(str, horizons))
     axis.minorticks_off()
@@ -58,8 +62,7 @@ def _draw_line(axis, cells, key, horizons, color, **style):
   values = {horizon: _values(cell, key)
             for horizon, cell in zip(horizons, cells, strict=True) if cell}
   values = {horizon: found or [float('nan')] for horizon, found in values.items()}
-  axis.plot(list(values), [statistics.median(v) for v in values.values()], color=color,
-            fillstyle='none', **style)  # open, so that markers on each other show
+  axis.plot(list(values), [statistics.median(v) for v in values.values()], color=color, **style)
   axis.fill_between(list(values), [min(v) for v in values.values()],
                     [max(v) for v in values.values()], color=color, alpha=0.15, linewidth=0)
 

@@ -5,7 +5,8 @@ import statistics
 from matplotlib.figure import Figure
 
 from asm_tf.experiments.figure import markdown_table
-from asm_tf.plots.style import COLOURS, REFERENCE, new_figure
+from asm_tf.plots.scores import styles
+from asm_tf.plots.style import REFERENCE, new_figure
 
 
 def table(rows: list[dict]) -> str:
@@ -26,9 +27,12 @@ def draw(rows: list[dict]) -> dict[str, Figure]:
   figure, axes = new_figure(len(horizons), row_height=2.2)
   for axis, horizon in zip(axes, horizons, strict=False):
     shown = [row for row in rows if (row['horizon'], row['seed']) == (horizon, 0)]
-    for row, colour in zip(shown, COLOURS[1:], strict=False):
-      axis.plot(row['values'], row['returns'], color=colour, label=row['model'])
-    axis.plot(shown[0]['values'], shown[0]['true_returns'], color=COLOURS[0], label='truth',
+    looks = styles(['truth', *(row['model'] for row in shown)])
+    for row in shown:
+      axis.plot(row['values'], row['returns'], color=looks[row['model']]['color'],
+                label=row['model'])
+    axis.plot(shown[0]['values'], shown[0]['true_returns'], color=looks['truth']['color'],
+              label='truth',
               **REFERENCE)
     axis.set(ylabel='final reward', title=f'One bounce, H = {horizon} (seed 0)')
   axes[-1].set(xlabel='initial action')
