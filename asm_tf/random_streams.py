@@ -18,6 +18,7 @@ class Stream(enum.IntEnum):
   VALIDATION = 8
   UNIFORM_STEPS = 9
   SEGMENTS = 10
+  DROPOUT = 11
 
 
 def make_generator(seed: int, stream: Stream) -> tf.random.Generator:

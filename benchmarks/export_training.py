@@ -12,7 +12,6 @@ is left to the reader.
 import json
 import pathlib
 import shutil
-import tempfile
 
 import gin
 import numpy as np
@@ -41,12 +40,14 @@ def main():
     raise UserError(f'--out={folder} exists: give the path of a folder that is to be made.')
   command_line.make_folder(folder.parent)
   programs, values, run = training(given.model, given.system, given.horizon, given.seed)
-  with tempfile.TemporaryDirectory(dir=folder.parent) as draft:
-    for name, hlo in programs.items():
-      pathlib.Path(draft, f'{name}.hlo').write_bytes(hlo)
-    np.savez(pathlib.Path(draft, 'variables.npz'), *values)
-    pathlib.Path(draft, 'run.json').write_text(json.dumps(run), encoding='utf-8')
-    shutil.copytree(draft, folder)
+  draft = folder.with_name(folder.name + '.tmp')
+  shutil.rmtree(draft, ignore_errors=True)
+  draft.mkdir()
+  for name, hlo in programs.items():
+    (draft / f'{name}.hlo').write_bytes(hlo)
+  np.savez(draft / 'variables.npz', *values)
+  (draft / 'run.json').write_text(json.dumps(run), encoding='utf-8')
+  draft.rename(folder)
 
 
 def training(model, system, horizon, seed=0):

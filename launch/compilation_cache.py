@@ -38,9 +38,10 @@ def keep_compiled_programs() -> None:
     root = pathlib.Path(caches, 'asm_tf', 'xla')
     # A process that this one began with may have other threads, and so other programs.
     inherited = rf'--\S+_directory={re.escape(str(root))}/\S+ {_OF_CPUS}'
-    flags = re.sub(inherited, '', os.environ.get('TF_XLA_FLAGS', ''))
+    flags = re.sub(inherited, '', os.environ.get('TF_XLA_FLAGS', '')).strip()
     if 'persistent_cache' in flags:
       return
+    os.environ['TF_XLA_FLAGS'] = flags
     folder = root / _key()
     root.mkdir(parents=True, exist_ok=True)
     folder.mkdir(mode=0o700, exist_ok=True)  # what lies there is run
@@ -53,7 +54,7 @@ def keep_compiled_programs() -> None:
   except (OSError, RuntimeError, importlib.metadata.PackageNotFoundError):  # no home, a nightly
     return
   os.environ['TF_XLA_FLAGS'] = (
-      f'{flags.strip()} --tf_xla_persistent_cache_directory={folder} {_OF_CPUS}'.strip())
+      f'{flags} --tf_xla_persistent_cache_directory={folder} {_OF_CPUS}'.strip())
   atexit.register(functools.partial(_write_checksums, folder))
 
 

@@ -99,7 +99,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
              'seed': seed, 'command': command_line.command('launch.main')}
   try:
     if watch.get('wandb'):
-      RunFolder(root_dir, resume)  # of a folder that is refused, the run there stays as it is
+      _require_free(RunFolder(root_dir, resume).path)  # else its run at W&B stays as it is
     with synchronised(watch.get('wandb'), root_dir, resume):
       summary = command_line.with_gin_errors(lambda: configurables.train(options=RunOptions(
           root_dir, resume, bool(watch.get('profile')), strategy, command)))
@@ -110,6 +110,13 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
         f'{summary["wall_seconds"]:.0f} s; everything is in {root_dir}; look with: '
         f'tensorboard --logdir={root_dir}')
   return 0
+
+
+def _require_free(folder):
+  from asm_tf.experiments.cells import is_locked
+  if is_locked(folder / 'lock'):
+    raise UserError(f'another process is training in {folder}: wait for it to end, or give another '
+                    '--root_dir.')
 
 
 def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[list[str], int]:

@@ -26,11 +26,12 @@ def run(folder: str, out: str | None = None) -> None:
   if not runs.is_dir():
     raise UserError(f'{folder} is not a folder: give one that holds runs of launch.main.')
   results = pathlib.Path(out or runs / 'report')
-  from asm_tf.experiments import report  # TensorFlow starts here, after the flags are checked
-  rows, failed = report.read_runs(runs)
+  # TensorFlow starts here, after the flags are checked
+  from asm_tf.experiments import found_runs, report
+  rows, failed = found_runs.read_runs(runs)
   tables = report.tables(rows)
   if failed:
-    tables += '\n\n' + report.table_of_failures(failed)
+    tables += '\n\n' + found_runs.table_of_failures(failed)
   command_line.make_folder(results)
   command_line.write_text(results / 'table.md', tables + '\n')
   pictures = report.pictures(rows)

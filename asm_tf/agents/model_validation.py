@@ -25,10 +25,10 @@ class ModelValidation(tf.Module):
 
   With e_t the squared error of the predicted s_t and c_t the variance of s_t over the episodes so
   far (one that ended early counts with its last state), which is the error of predicting their
-  mean, the skill of a model on an episode is the mean
-  of max(1 - e_t / c_t, 0) over t (a skill score with climatology as its reference: Murphy, 1988).
-  It is about the share of the horizon that the model can predict. From the skill k on the last
-  episode and k' on the new one follows the trust
+  mean, the skill of a model on an episode is the mean of max(1 - e_t / c_t, 0) over t (a skill
+  score with climatology as its reference: Murphy, 1988). It is about the share of the horizon that
+  the model can predict. From the skill k on the last episode and k' on the new one follows the
+  trust
 
       q = k min(k' / k, 1)^6,
 

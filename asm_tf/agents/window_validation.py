@@ -15,7 +15,7 @@ from asm_tf.random_streams import Stream
 from asm_tf.replay import episode_steps
 
 _MEMORY = 1000  # steps
-_LARGEST_ERROR = 1e6  # squared spreads
+_LARGEST_ERROR = 1e3  # squared spreads; bounded models stay below it
 
 
 class WindowValidation(tf.Module):
@@ -101,7 +101,7 @@ class WindowValidation(tf.Module):
   def _skill(self, error, change, taken):
     """Of the last thousand steps or so, from the squared errors [windows, k] of a new episode."""
     kept = tf.exp(-tf.reduce_sum(tf.cast(taken, error.dtype)) / _MEMORY)
-    # One prediction that is not finite would stay in the sums for ever.
+    # One prediction that is not finite would stay in the sums for ever, a huge one for long.
     error = tf.where(error < _LARGEST_ERROR, error, _LARGEST_ERROR)
     for total, new in ((self._error, error), (self._reference, change)):
       total.assign(kept * total + tf.reduce_sum(new))

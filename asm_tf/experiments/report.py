@@ -1,7 +1,6 @@
 """Tables and pictures of a folder of training runs."""
 
 import math
-import pathlib
 import statistics
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.figure import Figure
 
 from asm_tf.errors import UserError
 from asm_tf.experiments import statistics as run_statistics
-from asm_tf.experiments.training_runs import CAUSES, finished_rows, last_words, read_run
+from asm_tf.experiments.training_runs import CAUSES
 from asm_tf.plots.scores import draw_with_intervals
 
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
@@ -19,62 +18,6 @@ _CAUSE_WORDS = {
     'policy_gradient_norm': ('norm', 'norm of its policy gradient'),
     'gradient_cosine': ('cosine', "cosine with the simulator's gradient"),
     'gradient_relative_error': ('distance', 'distance from that in units of its norm')}
-
-
-def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
-  """Reads every run in a folder and those below it.
-
-  Runs that have no evaluation yet have no row. The folder of a sweep also has the rows in its
-  results.jsonl whose runs are elsewhere.
-
-  Returns:
-    The rows in the order of the runs' names, and {name: why} of the runs that cannot be read, that
-    repeat another or that ended too early; of the latter, what was evaluated has a row.
-
-  Raises:
-    UserError: if no run can be read.
-  """
-  folder = pathlib.Path(folder)
-  found = {f'runs/{name}': row for name, row in finished_rows(folder).items()}
-  failed = {name: line for name, line in last_words(folder).items() if name not in found}
-  for path in sorted(folder.rglob('run.json')):
-    name = path.parent.relative_to(folder).as_posix()
-    if name not in found:
-      try:
-        found[name] = read_run(path.parent)
-      except UserError as error:
-        failed[name] = error.message
-  if not found:
-    raise UserError(next(iter(failed.values()), f'{folder} holds no run: give a folder of runs of '
-                         'launch.main, or one above it.'))
-  evaluated = {name: row for name, row in sorted(found.items()) if row['env_steps']}
-  if not evaluated:
-    raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
-  repeated = _repeated(evaluated)
-  return [row for name, row in evaluated.items() if name not in repeated], failed | repeated
-
-
-def _repeated(rows):
-  """{name: why} of all runs but the longest (then the last) of a model, a system and a seed."""
-  longest, repeated = {}, {}
-  for name, row in rows.items():
-    key = run_statistics.label(row), row['system'], row['horizon'], row['seed']
-    other = longest.setdefault(key, name)
-    if other != name:
-      is_longer = row['env_steps'][-1] >= rows[other]['env_steps'][-1]
-      kept, left_out = (name, other) if is_longer else (other, name)
-      longest[key] = kept
-      repeated[left_out] = f'the model, the system and the seed are those of {kept}, which counts'
-  return repeated
-
-
-def table_of_failures(failed: dict[str, str]) -> str:
-  """A Markdown table of {name of a run: why}."""
-  lines = ['Runs that are left out, or ended too early:', '', '| run | why |', '|---|---|']
-  for name, why in sorted(failed.items()):
-    why = why.replace('|', r'\|')
-    lines.append(f'| {name} | {why} |')
-  return '\n'.join(lines)
 
 
 def tables(rows: list[dict]) -> str:
@@ -213,9 +156,9 @@ def _median_and_range(points):
 
 def measure(rows: list[dict]) -> tuple[str, str, float | None]:
   """Returns (curve, label, height of the optimum): scores where all systems have an optimum."""
-  scored = {row['system'] for row in rows
+  scored = {(row['system'], row['horizon']) for row in rows
             if any(score is not None for score in row['normalised_score'])}
-  if all(row['system'] in scored for row in rows):
+  if all((row['system'], row['horizon']) in scored for row in rows):
     return 'normalised_score', 'IQM of the score', 1.0
   return 'return', 'IQM of the return', None
 

@@ -125,7 +125,7 @@ def _estimates(matrices, measure):
   # Importing rliable takes seconds, and training has no need of it.
   from rliable import library
   found = {}
-  with _numpy_seeded(), np.errstate(invalid='ignore'):  # between two -inf
+  with _numpy_state_kept(), np.errstate(invalid='ignore'):  # between two -inf
     for model, scores in matrices.items():
       np.random.seed(0)
       points, intervals = library.get_interval_estimates(
@@ -135,7 +135,7 @@ def _estimates(matrices, measure):
 
 
 @contextlib.contextmanager
-def _numpy_seeded():
+def _numpy_state_kept():
   """Keeps NumPy's global state, from which rliable draws whatever `random_state` it is given."""
   state = np.random.get_state()
   try:

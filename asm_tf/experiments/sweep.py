@@ -196,10 +196,12 @@ def _task():
       ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
     with open(folder + '.log', 'a', encoding='utf-8') as log:
+      began = log.tell()  # after what an earlier attempt said
       done = subprocess.run(command, cwd=directory, env=os.environ | environment, stdout=log,
                             stderr=log, stdin=subprocess.DEVNULL, preexec_fn=end_with_parent)
     if done.returncode:
       with open(folder + '.log', encoding='utf-8', errors='replace') as log:
+        log.seek(began)
         lines = log.read().strip().splitlines() or ['']
       raise RuntimeError(f'exit code {done.returncode}, {lines[-1]} (see {folder}.log)')
 

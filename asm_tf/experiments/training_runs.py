@@ -240,10 +240,11 @@ def last_words(folder: str | pathlib.Path) -> dict[str, str]:
   not among them, and one that another process is training never is.
   """
   folder, found = pathlib.Path(folder), {}
-  for log in sorted(folder.rglob('runs/*.log')):
-    run, sweep = log.with_suffix(''), log.parent.parent / 'sweep.lock'
+  for log in sorted(folder.rglob('*.log')):
+    run, sweep = log.with_suffix(''), log.absolute().parent.parent / 'sweep.lock'
     has_ended = not is_locked(run / 'lock') and (run.exists() or not is_locked(sweep))
-    if not sweep.exists() or (run / 'summary.json').exists() or not has_ended:
+    is_ours = log.absolute().parent.name == 'runs' and sweep.exists()
+    if not is_ours or (run / 'summary.json').exists() or not has_ended:
       continue
     lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
     found[run.relative_to(folder).as_posix()] = lines[-1]

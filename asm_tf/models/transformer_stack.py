@@ -21,6 +21,7 @@ from asm_tf.models.attention import (
 )
 from asm_tf.models.layer_norm import LayerNorm
 from asm_tf.models.products import Dense
+from asm_tf.random_streams import Stream, make_generator
 
 
 class TransformerStack(tf.keras.layers.Layer):
@@ -102,7 +103,7 @@ class _Dropout(tf.Module):
     self._rate = rate
     if seed is None:
       seed = int(tf.random.uniform([], maxval=2**31 - 1, dtype=tf.int32))
-    self._generator = tf.random.Generator.from_seed((seed, 7), alg='philox')
+    self._generator = make_generator(seed, Stream.DROPOUT)
 
   def __call__(self, x, training):
     if not training or self._rate == 0:

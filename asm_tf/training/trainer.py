@@ -46,9 +46,12 @@ class Trainer(tf.Module):
     env: its environment, from which episodes are collected.
     agent: learns from them.
     replay: holds them.
-    warmup_steps: see the constructor; with episodes of one length a multiple of it.
+    warmup_steps: see the constructor; rounded up to whole episodes where all have one length.
     model_period: see the constructor.
     batch_size: replay items per `train` call.
+    warm_up: function () that plays an episode of random actions.
+    collect: function () that plays an episode of the exploring policy.
+    last_episode: function () that returns what was played last, a Trajectory [1, H+1, ...].
   """
 
   def __init__(self, system: System | GymnasiumSystem,
@@ -154,7 +157,7 @@ class Trainer(tf.Module):
         self.warm_up()
       else:
         self.collect()
-      _without_autograph(self._take)(self.last_episode())
+      self._take(self.last_episode())
     for _ in tf.range(tf.minimum(self._updates_due(), self._chunk)):
       experience, _ = self.replay.get_next(self.batch_size)
       _without_autograph(self.agent.train)(experience)
@@ -166,6 +169,7 @@ class Trainer(tf.Module):
     due = steps // self.model_period - self._updates
     return tf.where(self.replay.num_frames() > 0, due, 0)
 
+  @_without_autograph
   def _take(self, episodes):
     """Takes a collected episode, a Trajectory [1, H+1, ...]."""
     self._env_steps.assign_add(tf.reduce_sum(tf.cast(episode_steps.lengths(episodes), tf.int64)))
@@ -182,13 +186,13 @@ class Trainer(tf.Module):
 
 
 def _episode_program(driver, execution):
-  """Runs the driver for an episode; compiled, a system's takes a twentieth of the time.
+  """A function () that runs the driver for an episode.
 
-  An accelerator shares its variables with no program of the host, where those of the environment
-  are.
+  Compiled, an episode of a system takes a twentieth of the time. Not with an accelerator: the
+  environment's variables are on the host, the policy's are not, and one program cannot use both.
   """
-  if isinstance(driver.env, SystemEnvironment) and not has_accelerator():
-    return execution.compiled(driver.run, execution.jit_compile)
+  if execution.jit_compile and isinstance(driver.env, SystemEnvironment) and not has_accelerator():
+    return execution.compiled(driver.run, jit_compile=True)
   return _without_autograph(driver.run)
 
 

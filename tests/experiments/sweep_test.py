@@ -14,7 +14,7 @@ import pytest
 from rliable import metrics
 
 from asm_tf.errors import FailedRuns, UserError
-from asm_tf.experiments import report, statistics, sweep, training_runs
+from asm_tf.experiments import found_runs, report, statistics, sweep, training_runs
 from asm_tf.experiments.cells import locked
 from asm_tf.experiments.sweep import run_sweep
 from asm_tf.experiments.training_runs import preset_cells, training_cells
@@ -329,13 +329,13 @@ def test_a_report_names_what_it_leaves_out(swept, tmp_path):
   corrupt, = (path for path in (tmp_path / 'runs').iterdir()
               if path.is_dir() and path.name.endswith('-20-1'))
   (corrupt / 'metrics.jsonl').write_text('no row\n')
-  rows, failed = report.read_runs(tmp_path)
+  rows, failed = found_runs.read_runs(tmp_path)
   assert [(row['system'], row['seed']) for row in rows] == [(cells[0]['system'], 0)]
   assert list(failed) == [f'runs/{name}' for name in (
       'myriad_random_search-CancerTreatment-20-NO_SUCH_MACRO=1-1', 'foreign', corrupt.name)]
   assert 'sets a macro that no gin file uses' in failed[list(failed)[0]]
   assert 'holds no run that can be read' in failed['runs/foreign']
-  table = report.table_of_failures(failed).splitlines()
+  table = found_runs.table_of_failures(failed).splitlines()
   assert [line.split(' | ')[0] for line in table[4:]] == [f'| {name}' for name in sorted(failed)]
 
 
@@ -352,6 +352,7 @@ def test_a_run_in_training_has_no_last_words(tmp_path):
     assert training_runs.last_words(tmp_path) == {}
   (tmp_path / 'runs' / 'two.log').touch()  # its run has not begun
   assert set(training_runs.last_words(tmp_path)) == {'runs/one', 'runs/two'}
+  assert set(training_runs.last_words(tmp_path / 'runs')) == {'one', 'two'}
   with locked(tmp_path / 'sweep.lock'):
     assert set(training_runs.last_words(tmp_path)) == {'runs/one'}
 
@@ -377,11 +378,15 @@ def test_the_longer_of_two_runs_of_a_seed_counts(tmp_path, monkeypatch):
   for name in found:
     (tmp_path / name).mkdir()
     (tmp_path / name / 'run.json').touch()
-  monkeypatch.setattr(report, 'read_run', lambda folder: found[folder.name])
-  rows, left_out = report.read_runs(tmp_path)
+  monkeypatch.setattr(found_runs, 'read_run', lambda folder: found[folder.name])
+  rows, left_out = found_runs.read_runs(tmp_path)
   assert rows == [found['b']]
   assert set(left_out) == {'a', 'c'}
   assert 'those of b' in left_out['a']
+  found['c'] = row(scores=(0.0, 0.4, 0.5, 0.6))
+  rows, left_out = found_runs.read_runs(tmp_path)
+  assert rows == [found['c']]
+  assert all('those of c' in left_out[name] for name in 'ab')
 
 
 def test_intervals_do_not_depend_on_numpys_state():
@@ -416,16 +421,19 @@ def test_a_run_without_a_score_leaves_the_others_theirs():
   text = report.tables(rows)
   assert 'IQM of the score' in text
   assert 'not finite' in text
+  rows = [row(horizon=20), row(horizon=33) | {'normalised_score': [None, None], 'return': [5, 6]}]
+  line = report.pictures(rows)['systems'].axes[0].lines[0]
+  np.testing.assert_array_equal(line.get_xydata(), [[20, 1], [33, 6]])  # returns
 
 
 def test_a_folder_without_runs_is_refused(tmp_path):
   with pytest.raises(UserError, match='holds no run'):
-    report.read_runs(tmp_path)
+    found_runs.read_runs(tmp_path)
   (tmp_path / 'config.gin').write_text('HORIZON = 20\n')
   for text in ('{', '{}'):
     (tmp_path / 'run.json').write_text(text)
     with pytest.raises(UserError, match='no run that can be read'):
-      report.read_runs(tmp_path)
+      found_runs.read_runs(tmp_path)
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [

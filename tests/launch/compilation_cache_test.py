@@ -140,6 +140,9 @@ def test_a_process_with_other_threads_does_not_take_its_parents_folder(cache, mo
     assert (users, kind) == ('--tf_xla_max_cluster_size=100', compilation_cache._OF_CPUS)
     folders.append(folder)
   assert folders[0] != folders[1]
+  monkeypatch.setattr(compilation_cache, '_SPARE_BYTES', 2**60)  # nor where it can have none
+  compilation_cache.keep_compiled_programs()
+  assert os.environ['TF_XLA_FLAGS'] == '--tf_xla_max_cluster_size=100'
 
 
 def test_a_cache_that_can_not_be_had_is_done_without(cache, monkeypatch):

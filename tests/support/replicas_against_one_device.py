@@ -71,6 +71,7 @@ def trained_weights(make_agent, jit_compile, arguments, strategy):
                     warmup_steps=40, batch_size=16, **arguments)
   while trainer.env_steps < 40:
     trainer.iterate()
+  trainer.collect()  # as a run does, with the weights that the replicas share
   if hasattr(trainer.agent, 'model_validation'):
     # Two random episodes teach no model.
     (trainer.agent.world.critic or trainer.agent.model_validation).trust.assign(1.0)

@@ -158,7 +158,8 @@ def test_a_killed_run_resumes_to_the_same_end(
 def test_a_killed_sac_run_resumes_to_the_same_end(tmp_path, monkeypatch):
   sizes = functools.partial(SacNetworks, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,))
   train_sac = functools.partial(
-      train, num_env_steps=200, make_agent=functools.partial(
+      train, num_env_steps=200, make_execution=Execution,  # episodes are compiled
+      make_agent=functools.partial(
           make_sac_agent, networks=sizes, agent=functools.partial(
               SoftActorCritic, policy_period=4)))
   train_sac(tmp_path / 'whole')

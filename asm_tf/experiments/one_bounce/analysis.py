@@ -31,9 +31,8 @@ def draw(rows: list[dict]) -> dict[str, Figure]:
     for row in shown:
       axis.plot(row['values'], row['returns'], color=looks[row['model']]['color'],
                 label=row['model'])
-    axis.plot(shown[0]['values'], shown[0]['true_returns'], color=looks['truth']['color'],
-              label='truth',
-              **REFERENCE)
+    axis.plot(shown[0]['values'], shown[0]['true_returns'], label='truth',
+              color=looks['truth']['color'], **REFERENCE)
     axis.set(ylabel='final reward', title=f'One bounce, H = {horizon} (seed 0)')
   axes[-1].set(xlabel='initial action')
   axes[0].legend(frameon=False, ncols=3)

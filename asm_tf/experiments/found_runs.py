@@ -1,0 +1,63 @@
+"""The training runs in a folder, and why some of them are left out."""
+
+import pathlib
+
+from asm_tf.errors import UserError
+from asm_tf.experiments.statistics import label
+from asm_tf.experiments.training_runs import finished_rows, last_words, read_run
+
+
+def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
+  """Reads every run in a folder and those below it.
+
+  Runs that have no evaluation yet have no row. The folder of a sweep also has the rows in its
+  results.jsonl whose runs are elsewhere.
+
+  Returns:
+    The rows in the order of the runs' names, and {name: why} of the runs that cannot be read, that
+    repeat another or that ended too early; of the latter, what was evaluated has a row.
+
+  Raises:
+    UserError: if no run can be read.
+  """
+  folder = pathlib.Path(folder)
+  found = {f'runs/{name}': row for name, row in finished_rows(folder).items()}
+  failed = {name: line for name, line in last_words(folder).items() if name not in found}
+  for path in sorted(folder.rglob('run.json')):
+    name = path.parent.relative_to(folder).as_posix()
+    if name not in found:
+      try:
+        found[name] = read_run(path.parent)
+      except UserError as error:
+        failed[name] = error.message
+  if not found:
+    raise UserError(next(iter(failed.values()), f'{folder} holds no run: give a folder of runs of '
+                         'launch.main, or one above it.'))
+  evaluated = {name: row for name, row in sorted(found.items()) if row['env_steps']}
+  if not evaluated:
+    raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
+  repeated = _repeated(evaluated)
+  return [row for name, row in evaluated.items() if name not in repeated], repeated | failed
+
+
+def _repeated(rows):
+  """{name: why} of all runs but the longest (then the last) of a model, a system and a seed."""
+  groups = {}
+  for name, row in rows.items():
+    key = label(row), row['system'], row['horizon'], row['seed']
+    groups.setdefault(key, []).append(name)
+  repeated = {}
+  for names in groups.values():
+    *others, longest = sorted(names, key=lambda name: rows[name]['env_steps'][-1])
+    for name in others:
+      repeated[name] = f'the model, the system and the seed are those of {longest}, which counts'
+  return repeated
+
+
+def table_of_failures(failed: dict[str, str]) -> str:
+  """A Markdown table of {name of a run: why}."""
+  lines = ['Runs that are left out, or ended too early:', '', '| run | why |', '|---|---|']
+  for name, why in sorted(failed.items()):
+    why = why.replace('|', r'\|')
+    lines.append(f'| {name} | {why} |')
+  return '\n'.join(lines)

@@ -1,0 +1,49 @@
+"""Episodes as one compiled program."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from asm_tf.agents.execution import Execution
+from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
+from asm_tf.systems.myriad.bioreactor import Bioreactor
+from asm_tf.systems.rollout import simulate
+from asm_tf.training.trainer import Trainer
+from tests.support.replicas_against_one_device import AGENTS
+
+H = 20
+every_agent = pytest.mark.parametrize('make_agent', [
+    AGENTS['ASM'][0], AGENTS['SAC'][0], AGENTS['decision transformer'][0],
+    make_sequence_search_agent])
+
+
+def build(make_agent, jit_compile=True):
+  tf.keras.utils.set_random_seed(0)
+  return Trainer(Bioreactor(H), make_agent, 0, Execution(jit_compile=jit_compile))
+
+
+@every_agent
+def test_a_compiled_episode_is_what_its_actions_lead_to(make_agent):
+  trainer, actions = build(make_agent), []
+  for play in (trainer.warm_up, trainer.collect, trainer.collect):
+    play()
+    episode = trainer.last_episode()
+    assert np.all(episode.is_first()[0] == (np.arange(H + 1) == 0))
+    assert np.all(episode.is_boundary()[0] == (np.arange(H + 1) == H))
+    states, rewards = simulate(trainer.system, episode.action[:, :-1])
+    np.testing.assert_allclose(episode.observation[..., :-1], states, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(episode.observation[0, :, -1], np.arange(H + 1))
+    np.testing.assert_allclose(episode.reward[:, :-1], rewards, rtol=1e-5, atol=1e-6)
+    actions.append(episode.action)
+  assert np.any(actions[1] != actions[2])  # every episode draws anew
+
+
+@pytest.mark.parametrize('jit_compile', [False, True])
+def test_the_warm_up_is_uniform_compiled_or_not(jit_compile):
+  trainer, actions = build(make_sequence_search_agent, jit_compile), []
+  for _ in range(400 if jit_compile else 100):
+    trainer.warm_up()
+    actions.append(trainer.last_episode().action[0, :-1, 0])
+  quartiles = np.quantile(actions, [0.25, 0.5, 0.75], 0)  # of each step
+  error = 1 / np.sqrt(len(actions))
+  np.testing.assert_allclose(quartiles, np.tile([[-0.5], [0], [0.5]], H), atol=4.5 * error)
