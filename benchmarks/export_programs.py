@@ -124,11 +124,11 @@ def programs(model, horizon, dtype='float32', times=1, chips=1, learned_reward=T
     agent = trainer.agent
     for function, batch in ((agent.observe, 1), (agent.train, _BATCH * times // chips)):
       tf.function(function, autograph=False).get_concrete_function(
-          _specs(agent.collect_data_spec, batch, horizon + 1))
+          specs_of(agent.collect_data_spec, batch, horizon + 1))
     return {name: _hlo(*noted) for name, noted in recorder.programs.items()}
 
 
-def _specs(nest, *outer):
+def specs_of(nest, *outer):
   """The specs of the tensors of a nest, behind further axes."""
   import tensorflow as tf
   return tf.nest.map_structure(
@@ -137,7 +137,7 @@ def _specs(nest, *outer):
 
 def _hlo(program, arguments):
   import tensorflow as tf
-  flat = tf.nest.flatten(_specs(arguments))
+  flat = tf.nest.flatten(specs_of(arguments))
 
   @tf.function(jit_compile=True, autograph=False)
   def of_flat(*tensors):

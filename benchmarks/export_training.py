@@ -18,10 +18,11 @@ import numpy as np
 from absl import flags
 
 from asm_tf import configurables
-from asm_tf.environments import scores
 from asm_tf.errors import UserError
 from asm_tf.models.unrolling import made_for
 from asm_tf.training.trainer import Trainer
+from benchmarks.export_programs import specs_of
+from benchmarks.time_to_score import stored_reference
 from launch import command_line
 
 
@@ -55,18 +56,14 @@ def training(model, system, horizon, seed=0):
   import tensorflow as tf
   command_line.parse_gin([f'gin/myriad_{model}.gin'],
                          [f'SYSTEM = @{system}', f'HORIZON = {horizon}'])
-  reference = scores.reference(system, horizon)
-  if reference is None:
-    raise UserError(f'{system} has no score at H = {horizon}: `python -m launch.solve '
-                    f'--system={system} --horizon={horizon} --save` makes one.')
+  reference = stored_reference(system, horizon)
   tf.keras.utils.set_random_seed(seed)
   with made_for(accelerator=True):
     trainer = gin.get_configurable(Trainer)(
         gin.get_configurable(system)(horizon), gin.get_configurable(configurables.make_asm_agent),
         seed=seed)
     spec = trainer.agent.collect_data_spec
-    batch = [tf.TensorSpec([trainer.batch_size, horizon + 1, *part.shape], part.dtype)
-             for part in tf.nest.flatten(spec)]
+    batch = tf.nest.flatten(specs_of(spec, trainer.batch_size, horizon + 1))
     functions = {
         'warm_up': (_observing(trainer, trainer.warm_up), []),
         'collect': (_observing(trainer, trainer.collect), []),
@@ -145,10 +142,8 @@ def pure(function, variables):
 
 
 def _hlo(function, variables, specs):
-  import tensorflow as tf
-  taken = [tf.TensorSpec(variable.shape, variable.dtype) for variable in variables]
   return pure(function, variables).experimental_get_compiler_ir(
-      *taken, *specs)(stage='hlo_serialized')
+      *specs_of(variables), *specs)(stage='hlo_serialized')
 
 
 if __name__ == '__main__':

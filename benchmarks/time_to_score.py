@@ -60,7 +60,7 @@ def main():
   if not given.rows:
     _require_their_code(given.clone)
     speed.require_whole_numbers('horizons', given.horizons, 2)
-    references = {(system, horizon): _reference(system, horizon)
+    references = {(system, horizon): stored_reference(system, horizon)
                   for system in given.systems for horizon in map(int, given.horizons)}
     command_line.require_writable('out', out)
     done = {_key(row) for row in rows}
@@ -80,7 +80,8 @@ def _require_their_code(clone):
                     "authors' repository (--help has the command).")
 
 
-def _reference(system, horizon):
+def stored_reference(system, horizon):
+  """What a score is measured against; `UserError` where nothing is stored."""
   from asm_tf.environments import scores  # TensorFlow starts here, after the flags are checked
   found = scores.reference(system, horizon)
   if found is None:

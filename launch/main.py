@@ -77,6 +77,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   import tensorflow as tf
 
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf.experiments.cells import is_locked
   from asm_tf.training.run_folder import RunFolder
   from asm_tf.training.stop_signal import Stopped
   from asm_tf.training.strategies import make_strategy
@@ -98,8 +99,10 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
              'seed': seed, 'command': command_line.command('launch.main')}
   try:
-    if watch.get('wandb'):
-      _require_free(RunFolder(root_dir, resume).path)  # else its run at W&B stays as it is
+    if watch.get('wandb'):  # of a folder that is refused, the run at W&B stays as it is
+      folder = RunFolder(root_dir, resume)
+      if is_locked(folder.path / 'lock'):
+        raise folder.in_use()
     with synchronised(watch.get('wandb'), root_dir, resume):
       summary = command_line.with_gin_errors(lambda: configurables.train(options=RunOptions(
           root_dir, resume, bool(watch.get('profile')), strategy, command)))
@@ -110,13 +113,6 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
         f'{summary["wall_seconds"]:.0f} s; everything is in {root_dir}; look with: '
         f'tensorboard --logdir={root_dir}')
   return 0
-
-
-def _require_free(folder):
-  from asm_tf.experiments.cells import is_locked
-  if is_locked(folder / 'lock'):
-    raise UserError(f'another process is training in {folder}: wait for it to end, or give another '
-                    '--root_dir.')
 
 
 def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[list[str], int]:

@@ -9,15 +9,15 @@ from asm_tf.agents.execution import mean_of
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
 from asm_tf.errors import (
-  require_at_least,
-  require_from_0_to_1,
-  require_not_negative,
-  require_positive,
+    require_at_least,
+    require_from_0_to_1,
+    require_not_negative,
+    require_positive,
 )
 from asm_tf.gradients.policy_gradient import (
-  Imagined,
-  open_loop_policy_gradient,
-  sequential_policy_gradient,
+    Imagined,
+    open_loop_policy_gradient,
+    sequential_policy_gradient,
 )
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.models.timed import ActorFromStep

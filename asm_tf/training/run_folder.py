@@ -101,11 +101,15 @@ class RunFolder:
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
       self._command_line = command_line or {}
     except BlockingIOError as error:
-      raise UserError(f'another process is training in {self.path}: wait for it to end, or give '
-                      'another --root_dir.') from error
+      raise self.in_use() from error
     except OSError as error:
       raise failed_writes.cannot_write(error.filename or self.path, error.errno or errno.EIO,
                                        'give a --root_dir that can be written.') from error
+
+  def in_use(self) -> UserError:
+    """Returns the error where another process holds the lock."""
+    return UserError(f'another process is training in {self.path}: wait for it to end, or give '
+                     'another --root_dir.')
 
   def close(self) -> None:
     """Releases the lock."""

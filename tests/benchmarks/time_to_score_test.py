@@ -67,4 +67,4 @@ def test_bad_input_is_one_line(tmp_path):
   with pytest.raises(UserError, match='give whole numbers'):
     speed.require_whole_numbers('horizons', ['20x'], 2)
   with pytest.raises(UserError, match='launch.solve --system=HIVTreatment --horizon=7'):
-    time_to_score._reference('HIVTreatment', 7)
+    time_to_score.stored_reference('HIVTreatment', 7)
