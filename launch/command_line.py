@@ -161,9 +161,10 @@ def with_gin_errors(call: Callable, bindings: Sequence[str] = ()) -> Any:
   """
   try:
     return call()
-  except (ValueError, TypeError, SyntaxError, OSError) as error:
+  except (ValueError, TypeError, SyntaxError, KeyError, OSError) as error:
     if _is_from_gin(error):
-      message = one_line(error)
+      # A KeyError, of a name that several things have, shows its message in quotes.
+      message = one_line(error.args[0] if isinstance(error, KeyError) else error)
       raise UserError(f'the configuration is not valid: {message}. '
                       f'{hint(message, tuple(bindings))}Mend the gin file or --gin_bindings.'
                       ) from error

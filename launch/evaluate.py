@@ -100,7 +100,7 @@ def _newest(pattern):
   """
   found = [] if os.path.exists(pattern) else [
       path for path in glob.glob(str(pattern)) if os.path.isfile(f'{path}/summary.json')]
-  return max(found, key=os.path.getmtime, default=pattern)
+  return max(found, key=lambda path: os.path.getmtime(f'{path}/summary.json'), default=pattern)
 
 
 def _require_finished(run_dir):

@@ -23,7 +23,7 @@ def define_flags() -> None:
   command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin', False)
   flags.DEFINE_string('reproduce', None, 'Folder of a run to start again: its configuration '
                       'and its seed, in the place of --gin_file.')
-  flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>).")
+  flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>-<seed>).")
   flags.DEFINE_integer('seed', None, 'Seed of everything random (default: train.seed, or 0).',
                        lower_bound=0, upper_bound=_LARGEST_SEED)
   flags.DEFINE_bool(
@@ -94,7 +94,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   if not root_dir and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     raise UserError('workers on several hosts can not agree on a name by the clock: give '
                     '--root_dir.')
-  root_dir = root_dir or _default_root_dir(gin_files[0])
+  root_dir = root_dir or _default_root_dir(gin_files[0], seed)
   watch = monitoring or {}
   command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
              'seed': seed, 'command': command_line.command('launch.main')}
@@ -156,10 +156,10 @@ def _result(summary):
   return 'no finite return' if value is None else f'return {value:.6g}'
 
 
-def _default_root_dir(gin_file):
+def _default_root_dir(gin_file, seed):
   time, path = datetime.datetime.now().strftime('%Y%m%d-%H%M%S'), pathlib.Path(gin_file)
   name = path.resolve().parent.name if path.name == 'config.gin' else path.stem
-  return f'runs/{name}-{time}'
+  return f'runs/{name}-{time}-{seed}'
 
 
 def entry_point() -> None:

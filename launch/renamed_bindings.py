@@ -41,5 +41,6 @@ RENAMED = {
     'make_sequence_search_agent.refit': 'SequenceSearchAgent.refit',
     'LSTM.remember_horizon': 'LSTM.chrono_initialization',
     'RewardModel.scale': 'Normalizer.enabled',
-    'gradient_accuracy.run.octaves_alike': "gradient_accuracy.run.loss_weighting = 'inverse_time'",
+    'gradient_accuracy.run.octaves_alike': 'gradient_accuracy.run.loss_weightings',
+    'gradient_accuracy.run.loss_weighting': 'gradient_accuracy.run.loss_weightings',
 }

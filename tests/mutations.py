@@ -430,6 +430,8 @@ _TABLE = {
         ('the step into the padding counts', 'visited[..., 1:] & visited[..., :-1]',
          'visited[..., :-1]', 'agents/variable_length_test.py'
          '::test_running_moments_are_those_of_the_real_rows[make_agent0]'),
+        ('five octaves at every horizon', '(4 * self.horizon // 5).bit_length()', '5',
+         'models/running_moments_test.py::test_waves_that_resolve_steps_tell_one_from_the_next[500]'),
         ('waves of time that are no octaves', 'math.pi * 2**k', 'math.pi * (k + 1)',
          'models/running_moments_test.py::test_time_is_a_ramp_and_waves_an_octave_apart'),
     ],

@@ -66,7 +66,8 @@ class Critic(tf.Module):
     spec = setup.time_step_spec.observation, setup.action_spec
     with setup.execution.creating_variables():
       self.trust = tf.Variable(1.0, trainable=False, name='trust')
-      self._log_alpha = tf.Variable(math.log(entropy.initial), name='log_alpha')
+      alpha = entropy.initial_of_step(setup.system.horizon)
+      self._log_alpha = tf.Variable(math.log(alpha), name='log_alpha')
       self._networks, self._targets = (
           [NormalizedCritic(spec, normalizer, hidden_sizes) for _ in range(2)]
           for _ in range(2))

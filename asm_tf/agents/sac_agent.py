@@ -59,7 +59,8 @@ class SoftActorCritic(sac_agent.SacAgent):
           actor_network=networks.actor, critic_optimizer=optimizers[0],
           actor_optimizer=optimizers[1], alpha_optimizer=optimizers[2],
           target_update_tau=target_update_tau, td_errors_loss_fn=tf.math.squared_difference,
-          gamma=discount, initial_log_alpha=math.log(entropy_constant.initial),
+          gamma=discount,
+          initial_log_alpha=math.log(entropy_constant.initial_of_step(setup.system.horizon)),
           train_step_counter=tf.Variable(
               0, dtype=tf.int64, trainable=False, name='train_step',
               aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA))

@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
+from asm_tf.systems.registry import SYSTEMS
 from asm_tf.systems.rollout import simulate
 from asm_tf.systems.system import System
 
@@ -49,9 +50,12 @@ def reference(system_name: str, horizon: int) -> Reference | None:
 
 
 def reference_for(system: System | GymnasiumSystem) -> Reference | None:
-  """Returns the `Reference` of a system, or None where its parameters are not the stored ones."""
+  """Returns the `Reference` of a system, or None where its parameters are not the stored ones.
+
+  Nor has a class of another module one that only bears the name of a stored system.
+  """
   stored = reference(system.name, system.horizon)
-  if stored is None or not isinstance(system, System):
+  if stored is None or SYSTEMS.get(system.name) is not type(system):
     return None
   default = type(system)(system.horizon, dtype=system.dtype)
   return stored if repr(vars(system)) == repr(vars(default)) else None

@@ -211,7 +211,8 @@ def _table(rows, horizon):
         improvement = format(run_statistics.probability_of_improvement(
             matrices[model][..., 0], matrices[best][..., 0]), '.2f')
     seeds = len({row['seed'] for row in found})
-    minutes = statistics.median(row['wall_seconds'][-1] for row in found) / 60
+    minutes = statistics.median(
+        run_statistics.at_step(row, last, 'wall_seconds') for row in found) / 60
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
                  f'{minutes:.1f} |')
   return '\n'.join(lines)

@@ -34,6 +34,8 @@ CAUSES = ('validation_skill', 'policy_gradient_norm', 'gradient_cosine', 'gradie
 _MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_STEPS'}
 _ENVIRONMENT_MACRO = 'ENVIRONMENT'
 _GIVEN_MACROS = (*_MACROS.values(), _ENVIRONMENT_MACRO)
+_GIVEN = ('train.seed', 'train.system', 'train.horizon', 'TrainingLoop.num_env_steps',
+          *_GIVEN_MACROS)  # what a grid has fields for
 # A grid may be somebody else's. Without white space, and without a backslash before the next
 # line, no binding can be read as gin's `import`, which would run code.
 _ENVIRONMENT = r'([\w.-]+/)?[\w.-]+-v\d+'
@@ -62,13 +64,16 @@ def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequ
   variations = variations or {}
   for name, values in {'models': models, 'systems': systems, 'horizons': horizons,
                        **variations}.items():
-    if not isinstance(values, (list, tuple)):
-      raise UserError(f'{name} is {values!r}: give a list.')
+    if not isinstance(values, (list, tuple)) or not values:
+      raise UserError(f'{name} is {values!r}: give a list of one or more.')
+    repeated = [value for i, value in enumerate(values) if value in values[:i]]
+    if repeated:
+      raise UserError(f'{name} has {repeated[0]!r} twice: give each once.')
   for name in variations:
     if not isinstance(name, str) or not re.fullmatch(_NAME, name):
       raise UserError(f'{name!r} is not the name of a gin binding: vary one such as '
                       'LEARNING_RATE or Trainer.batch_size.')
-    if name in ('train.seed', *_GIVEN_MACROS):
+    if name in _GIVEN:
       raise UserError(f'{name!r} is not varied but given: by num_seeds, systems, horizons and '
                       'num_env_steps.')
   for horizon in horizons:
@@ -168,6 +173,12 @@ def arguments(root: str | pathlib.Path, cell: dict) -> list[str]:
           f'--root_dir={folder_of(root, cell)}', '--resume']
 
 
+def _in_effect(config, binding):
+  """The value of a binding as text, that of its macro where it names one."""
+  value = config[binding]
+  return config[value[1:]] if value.startswith('%') else value
+
+
 def gin_file(name: str) -> str:
   """The gin file that a part of a model's name stands for."""
   return f'gin/{name}.gin'
@@ -186,7 +197,7 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
   if results.is_file():
     try:
       kept = map(json.loads, results.read_text(encoding='utf-8').splitlines())
-      rows = {folder_of('', row).name: row for row in kept if row['env_steps']}
+      rows = {folder_of('', row).name: row for row in map(_checked, kept) if row['env_steps']}
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(f'{results} holds a line that is no row of a run ({error}): remove the '
                       'line.') from error
@@ -201,6 +212,16 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
         name not in rows or rows[name]['env_steps'][-1] <= row['env_steps'][-1]):
       rows[name] = row
   return dict(sorted(rows.items()))
+
+
+def _checked(row):
+  """The row of a run; `TypeError`, `ValueError` or `KeyError` where it is none."""
+  kinds = {'model': str, 'system': str, 'horizon': int | None, 'seed': int, 'variation': str}
+  wrong = [name for name, kind in kinds.items() if not isinstance(row[name], kind)]
+  lengths = {len(row[name]) for name in _CURVES}
+  if wrong or len(lengths) > 1:
+    raise ValueError(f'{wrong[0]} is {row[wrong[0]]!r}' if wrong else 'curves of unequal length')
+  return row
 
 
 def _is_whole(summary):
@@ -271,12 +292,16 @@ def read_run(folder: str | pathlib.Path) -> dict:
     asked = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
     rows = read_rows(folder)
     files, bindings = asked['gin_files'], asked['gin_bindings']
-    own = config.get(_ENVIRONMENT_MACRO, '').strip('"\'')
-    horizon = config['HORIZON']
+    system, horizon, num_env_steps = (
+        _in_effect(config, binding) for binding in (
+            'train.system', 'train.horizon', 'TrainingLoop.num_env_steps'))
+    system = system.lstrip('@').split('.')[-1]
+    if system == 'GymnasiumSystem':
+      system = _in_effect(config, 'GymnasiumSystem.environment').strip('"\'')
     cell = {'model': '+'.join(file.removesuffix('.gin').split('gin/')[-1] for file in files),
-            'system': own or config['SYSTEM'].lstrip('@').split('.')[-1],
+            'system': system,
             'horizon': None if horizon == 'None' else int(horizon),
-            'num_env_steps': int(config['NUM_ENV_STEPS']),
+            'num_env_steps': int(num_env_steps),
             'seed': asked['seed'],
             'variation': ' '.join(binding for binding in bindings
                                   if binding.split('=')[0].strip() not in _GIVEN_MACROS)}

@@ -16,6 +16,9 @@ class Markov(SequenceModel):
   The paper's f is measured in units of the states. Over H steps the differences of a smooth system
   are about H times smaller, and Adam learns such small targets badly; in units of their own spread
   (as MBPO has them: Janner et al., 2019) they are as easy at every horizon.
+
+  The model has no memory, and knows by its time features alone when to do what it does at a single
+  step: at H = 500 it is given waves of four more octaves than the policy and the sequence models.
   """
 
   def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
@@ -34,7 +37,7 @@ class Markov(SequenceModel):
     """
     require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='markov', dtype=dtype)
-    self._normalizer = normalizer
+    self._normalizer = normalizer.resolving_steps()
     self._scale_differences = scale_differences
     self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]

@@ -15,7 +15,7 @@ from asm_tf.errors import UserError, require_positive
 from asm_tf.models.observed_range import ObservedRange
 from asm_tf.models.running_moments import RunningMoments
 
-_OCTAVES = 5
+_OCTAVES = 5  # of time; at H = 500 the fastest wave lasts 62 steps
 
 
 class Normalizer(tf.Module):
@@ -55,11 +55,21 @@ class Normalizer(tf.Module):
     self.margin = margin
     self._dtype = dtype
     self._time_aware = time_aware
+    self._octaves = _OCTAVES
 
   def without_time(self, horizon: int) -> 'Normalizer':
     """Returns this normaliser, its moments shared, for sequences of `horizon` steps of any time."""
     shared = copy.copy(self)
     shared.horizon, shared._time_aware = horizon, False
+    return shared
+
+  def resolving_steps(self) -> 'Normalizer':
+    """Returns this normaliser, its moments shared, with waves of time down to 2.5 to 5 steps.
+
+    By these every step is told from the next at any H.
+    """
+    shared = copy.copy(self)
+    shared._octaves = max(_OCTAVES, (4 * self.horizon // 5).bit_length())
     return shared
 
   def update(self, states: tf.Tensor, mask: tf.Tensor | None = None) -> None:
@@ -108,7 +118,7 @@ class Normalizer(tf.Module):
     """Number of time features."""
     if not self._time_aware:
       return 0
-    return 1 + 2 * _OCTAVES if self._enabled else 1
+    return 1 + 2 * self._octaves if self._enabled else 1
 
   def join(self, *parts: tf.Tensor, t: tf.Tensor | int) -> tf.Tensor:
     """Concatenates features with the time features of the integer steps `t`.
@@ -132,7 +142,7 @@ class Normalizer(tf.Module):
     if not self._enabled:
       return t
     angles = t / self.horizon * tf.constant(
-        [math.pi * 2**k for k in range(_OCTAVES)], self._dtype)
+        [math.pi * 2**k for k in range(self._octaves)], self._dtype)
     return tf.concat([2 * t / self.horizon - 1, tf.sin(angles), tf.cos(angles)], -1)
 
 

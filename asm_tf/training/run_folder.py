@@ -59,15 +59,16 @@ class RunFolder:
     self._command_line: dict = {}
     self._config = self.path / 'config.gin'
     self._metrics = self.path / 'metrics.jsonl'
+    self._resume = resume
     try:
-      self._require_place_for(resume)
+      self._require_place()
     except OSError as error:
       raise UserError(f'{error.filename or self.path} cannot be read ({error.strerror}): give '
                       'another --root_dir.') from error
 
-  def _require_place_for(self, resume):
+  def _require_place(self):
     if self._config.exists():
-      if not resume:
+      if not self._resume:
         raise UserError(f'{self.path} already holds a run: give another --root_dir, '
                         'or --resume to go on with it.')
       require_readable_version(self.path)
@@ -92,13 +93,14 @@ class RunFolder:
       command_line: what the command line said, which `begin` keeps in run.json.
 
     Raises:
-      UserError: if it cannot be written, or another process is training in it.
+      UserError: if it cannot be written, or another process is training in it or has meanwhile.
     """
     try:
       self.path.mkdir(parents=True, exist_ok=True)
       # A file that is open for writing: hosts that share it by NFS see the lock too.
       self._lock = os.open(self.path / 'lock', os.O_RDWR | os.O_CREAT, 0o666)
       fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+      self._require_place()  # once more: another process may have been here and gone
       self._command_line = command_line or {}
     except BlockingIOError as error:
       raise self.in_use() from error

@@ -108,12 +108,13 @@ def test_policy_and_entropy_constant_are_updated_when_due():
     assert np.any(critic != weights(agent._critic_network_1)[0])
 
 
-def test_a_fixed_entropy_constant_stays():
+@pytest.mark.parametrize(('of_episode', 'of_step'), [(False, 0.01), (True, 0.01 / H)])
+def test_a_fixed_entropy_constant_stays(of_episode, of_step):
   trained = trainer(entropy_constant=functools.partial(
-      EntropyConstant, initial=0.01, learned=False))
+      EntropyConstant, initial=0.01, of_episode=of_episode, learned=False))
   for _ in range(3):
     trained.agent.train(experience(trained))
-  np.testing.assert_allclose(trained.metrics()['entropy_constant'], 0.01, rtol=1e-5)
+  np.testing.assert_allclose(trained.metrics()['entropy_constant'], of_step, rtol=1e-5)
 
 
 @pytest.mark.parametrize(('normalize', 'centered'), [(True, True), (True, False), (False, True)])

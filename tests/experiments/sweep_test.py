@@ -67,8 +67,10 @@ def test_a_gymnasium_environment_is_a_system_by_its_id(tmp_path):
       '--gin_bindings=HORIZON=None', '--gin_bindings=NUM_ENV_STEPS=100',
       "--gin_bindings=ENVIRONMENT='InvertedPendulum-v5'"]
   bindings = [argument.split('=', 1)[1] for argument in arguments if '_bindings' in argument]
-  (tmp_path / 'config.gin').write_text(
-      '\n'.join(binding.replace('=', ' = ', 1) for binding in bindings))
+  (tmp_path / 'config.gin').write_text('\n'.join(
+      [*(binding.replace('=', ' = ', 1) for binding in bindings), 'train.system = %SYSTEM',
+       'train.horizon = %HORIZON', 'TrainingLoop.num_env_steps = %NUM_ENV_STEPS',
+       'GymnasiumSystem.environment = %ENVIRONMENT']))
   (tmp_path / 'run.json').write_text(json.dumps({
       'gin_files': ['gin/gymnasium.gin'], 'gin_bindings': bindings, 'seed': 0, 'command': '',
       'versions': {}}))

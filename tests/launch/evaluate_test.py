@@ -134,7 +134,8 @@ def test_of_a_pattern_the_newest_finished_run_is_evaluated(run_dir, fresh_gin, t
   runs = [tmp_path / name for name in ('run-a', 'run-b', 'run-c')]
   for age, run in enumerate(runs):
     shutil.copytree(run_dir, run)
-    os.utime(run, (1000 - age, 1000 - age))
+    os.utime(run / 'summary.json', (1000 - age, 1000 - age))
+    os.utime(run, (age, age))  # evaluated since, which tells nothing
   (runs[0] / 'summary.json').unlink()
   evaluate.run(tmp_path / 'run-*', episodes=2)
   assert f'picture: {runs[1]}' in capsys.readouterr().out

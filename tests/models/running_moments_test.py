@@ -101,6 +101,16 @@ def test_time_is_a_ramp_and_waves_an_octave_apart():
       np.concatenate([2 * share - 1, np.sin(waves), np.cos(waves)], 1), atol=1e-9)
 
 
+@pytest.mark.parametrize('horizon', [2, 20, 50, 100, 500, 2000])
+def test_waves_that_resolve_steps_tell_one_from_the_next(horizon):
+  normalizer = Normalizer(1, horizon).resolving_steps()
+  time = normalizer.time(tf.range(horizon + 1)).numpy()
+  fastest = 2 * horizon / 2 ** ((normalizer.time_size - 1) // 2 - 1)  # steps
+  assert fastest <= 5
+  assert fastest >= 2.5 or normalizer.time_size == Normalizer(1, horizon).time_size
+  assert horizon < 20 or np.min(np.linalg.norm(np.diff(time, axis=0), axis=1)) > 1
+
+
 def test_a_disabled_normalizer_passes_everything_through():
   states = stream((9,))[0]
   normalizer = normalizer_of(states, enabled=False)

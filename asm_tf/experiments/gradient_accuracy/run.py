@@ -12,6 +12,7 @@ import tensorflow as tf
 from asm_tf.experiments.offline_model import fitted_model
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
+from asm_tf.models.loss import require_loss_weighting
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
@@ -25,17 +26,20 @@ _MEASUREMENTS = 4  # evenly over the training
 
 
 def run(cell: dict, models: dict[str, Callable[..., SequenceModel]],
-        loss_weighting: str = 'uniform') -> list[dict]:
+        loss_weightings: dict[str, str] | None = None) -> list[dict]:
   """Rows of one cell.
 
   Args:
     cell: dict of `grid`'s fields.
     models: {name: class of `SequenceModel`}.
-    loss_weighting: see `prediction_loss`.
+    loss_weightings: {name: see `prediction_loss`}; 'uniform' where there is none.
 
   Returns:
     One row per measurement: updates, model_loss, cosine and relative_error.
   """
+  loss_weightings = loss_weightings or {}
+  for value in loss_weightings.values():
+    require_loss_weighting('gradient_accuracy.run.loss_weightings', value)
   horizon = cell['horizon']
   system = ToyCreditAssignment(horizon)
   tf.keras.utils.set_random_seed(cell['seed'])
@@ -66,7 +70,7 @@ def run(cell: dict, models: dict[str, Callable[..., SequenceModel]],
   settings = FitSettings(
       cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed'],
       measure_interval=max(1, cell['num_updates'] // _MEASUREMENTS),
-      loss_weighting=loss_weighting)
+      loss_weighting=loss_weightings.get(cell['model'], 'uniform'))
   data = DataSet(_NUM_TRANSITIONS, actor, _NOISE_STD)
   _, rows = fitted_model(system, models[cell['model']], data, settings, make_measure)
   return rows
