@@ -163,8 +163,7 @@ def with_gin_errors(call: Callable, bindings: Sequence[str] = ()) -> Any:
     return call()
   except (ValueError, TypeError, SyntaxError, KeyError, OSError) as error:
     if _is_from_gin(error):
-      # A KeyError, of a name that several things have, shows its message in quotes.
-      message = one_line(error.args[0] if isinstance(error, KeyError) else error)
+      message = one_line(error)
       raise UserError(f'the configuration is not valid: {message}. '
                       f'{hint(message, tuple(bindings))}Mend the gin file or --gin_bindings.'
                       ) from error

@@ -23,7 +23,8 @@ def define_flags() -> None:
   command_line.define_gin_flags('Configuration of the run, such as gin/myriad_lstm.gin', False)
   flags.DEFINE_string('reproduce', None, 'Folder of a run to start again: its configuration '
                       'and its seed, in the place of --gin_file.')
-  flags.DEFINE_string('root_dir', None, "The run's own folder (default: runs/<gin file>-<time>-<seed>).")
+  flags.DEFINE_string('root_dir', None, "The run's own folder "
+                                        '(default: runs/<gin file>-<time>-<seed>).')
   flags.DEFINE_integer('seed', None, 'Seed of everything random (default: train.seed, or 0).',
                        lower_bound=0, upper_bound=_LARGEST_SEED)
   flags.DEFINE_bool(

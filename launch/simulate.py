@@ -51,12 +51,12 @@ def run(system_name: str, horizon: int, source: str, seed: int = 0, dtype: str =
   actions = read_actions(source, system, reference, seed)
   trajectory = pathlib.Path(out) if out else None
   picture = _plot_path(plot, trajectory, system)
-  if picture.suffix != '.png' or picture == trajectory:
-    raise UserError(f'--plot={picture} is to be a PNG file: give a name that ends with .png, and '
-                    '--out another.')
   for flag, path in (('out', trajectory), ('plot', picture)):
     if path is not None:
       command_line.require_writable(flag, path)
+  if picture.suffix != '.png' or picture == trajectory:
+    raise UserError(f'--plot={picture} is to be a picture: give a name that ends with .png, and '
+                    '--out another.')
 
   result = roll_out(system, actions)
   _report(result['return'], reference)

@@ -320,6 +320,9 @@ _TABLE = {
          'environments/gymnasium_environment_test.py::test_actions_are_rescaled[1-3]'),
     ],
     'environments/scores.py': [
+        ('the name alone counts', 'SYSTEMS.get(system.name) is not type(system)', 'False',
+         'optimal_control/optimal_control_test.py'
+         '::test_only_the_stored_system_itself_is_scored'),
         ('score not relative to the random policy',
          '(returns - reference.random) / (reference.optimal - reference.random)',
          '(returns - reference.random) / reference.optimal', 'optimal_control/optimal_control_test'

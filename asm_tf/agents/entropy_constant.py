@@ -11,17 +11,17 @@ class EntropyConstant:
 
   Attributes:
     initial: alpha, or its first value.
-    of_episode: True gives `initial` for an episode, of whose H steps each counts 1/H of it. Rewards
-      in units of the return's spread are 1/H of it too, and the entropy weighs alike at every H.
     learned: True moves alpha until the entropy of a step is -m/2 nats, TF-Agents' target; False
       keeps it.
     learning_rate: of Adam, where it is learned.
+    of_episode: True gives `initial` for an episode, of whose H steps each counts 1/H of it. Rewards
+      in units of the return's spread are 1/H of it too, and the entropy weighs alike at every H.
   """
 
   initial: float = 1.0
-  of_episode: bool = False
   learned: bool = True
   learning_rate: float = 3e-4
+  of_episode: bool = False
 
   def __post_init__(self):
     require_positive(**{'EntropyConstant.initial': self.initial,

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable
 
 import gin
@@ -27,6 +28,8 @@ from asm_tf.training.stop_signal import StopSignal
 from asm_tf.training.trainer import Trainer
 from asm_tf.training.training_loop import TrainingLoop
 from asm_tf.training.workers import Workers
+
+_LOG = logging.getLogger('asm_tf')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +93,10 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
     memory.require_memory(
         trainer.replay.most_bytes(loop.num_env_steps), 'the replay of this run', 'give a capacity, '
         f'{type(trainer.replay).__name__}.capacity, or smaller observations')
+    if loop.num_env_steps <= trainer.warmup_steps:
+      _LOG.warning('nothing will be learned: the run ends after %d environment steps, and the '
+                   'first %d explore at random (Trainer.warmup_steps).', loop.num_env_steps,
+                   trainer.warmup_steps)
     folder.open(options.command_line)
     workers.require_same(gin.config_str())
     _train(folder, trainer, loop, workers, seed, options)
@@ -101,6 +108,10 @@ def _train(folder, trainer, loop, workers, seed, options):
   evaluator = Evaluator(trainer.system, lambda *_: trainer.agent.policy, seed)
   checkpointer = Checkpointer(trainer, folder.path / 'checkpoints', workers)
   wall_seconds = checkpointer.restore(len(folder.rows_left()))
+  if trainer.env_steps - loop.num_env_steps >= trainer.system.horizon:
+    raise UserError(f'{folder.path} holds a run of {trainer.env_steps} environment steps, more '
+                    f'than {loop.num_env_steps}: resume it for as many at least, or give another '
+                    '--root_dir.')
   rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
   recorder = Recorder(folder, trainer.system, loop.num_env_steps, wall_seconds or 0.0,
                       trainer.env_steps, rows, show_bar=workers.index == 0)

@@ -59,6 +59,30 @@ def test_the_arguments_are_those_of_launch_main():
       '--gin_bindings=LEARNING_RATE=0.1', '--seed=0', f'--root_dir={folder}', '--resume']
 
 
+@pytest.mark.parametrize(('changes', 'message'), [
+    ({'systems': []}, 'systems is .*: give a list of one or more'),
+    ({'models': ['myriad_lstm', 'myriad_lstm']}, "models has 'myriad_lstm' twice"),
+    ({'variations': {'TrainingLoop.num_env_steps': [20]}}, 'is not varied but given'),
+    ({'variations': {'train.horizon': [20]}}, 'is not varied but given')])
+def test_a_grid_that_cannot_be_meant_is_refused(changes, message):
+  grid = {'models': ['myriad_lstm'], 'systems': ['CancerTreatment'], 'horizons': [20],
+          'num_env_steps': 100, 'num_seeds': 1}
+  with pytest.raises(UserError, match=message):
+    training_cells(**(grid | changes))
+
+
+def test_what_bindings_set_is_what_a_run_is_reported_as(tmp_path):
+  bindings = ['train.horizon=10', 'train.system=@HIVTreatment']
+  (tmp_path / 'config.gin').write_text(
+      'SYSTEM = @CancerTreatment\nHORIZON = 20\nNUM_ENV_STEPS = 100\ntrain.horizon = 10\n'
+      'train.system = @HIVTreatment\nTrainingLoop.num_env_steps = %NUM_ENV_STEPS\n')
+  (tmp_path / 'run.json').write_text(json.dumps({
+      'gin_files': ['gin/myriad_lstm.gin'], 'gin_bindings': bindings, 'seed': 0, 'command': '',
+      'versions': {}}))
+  found = training_runs.read_run(tmp_path)
+  assert (found['system'], found['horizon'], found['num_env_steps']) == ('HIVTreatment', 10, 100)
+
+
 def test_a_gymnasium_environment_is_a_system_by_its_id(tmp_path):
   cell, = training_cells(['gymnasium'], ['InvertedPendulum-v5'], [None], 100, 1)
   arguments = training_runs.arguments('runs', cell)
@@ -141,7 +165,8 @@ def test_rows_count_without_their_runs(tmp_path):
   cell, = training_cells(**GRID)
   assert not training_runs.is_covered(training_runs.finished_rows(tmp_path), cell)
   for last, finished in ((59, False), (60, True), (61, True)):
-    kept = cell | {'env_steps': [0, last], 'return': [0.0, 1.0]}
+    kept = cell | {key: [0, last] for key in (
+        'env_steps', 'updates', 'wall_seconds', 'return', 'normalised_score')}
     (tmp_path / 'results.jsonl').write_text(json.dumps(kept) + '\n')
     rows = training_runs.finished_rows(tmp_path)
     assert training_runs.is_covered(rows, cell) == finished
@@ -185,8 +210,13 @@ def test_a_run_whose_summary_is_damaged_is_not_finished(tmp_path):
   assert training_runs.finished_rows(tmp_path) == {}
 
 
-def test_a_line_that_is_no_row_is_one_line(tmp_path):
-  (tmp_path / 'results.jsonl').write_text('{"model": 3}\n')
+@pytest.mark.parametrize('changes', [
+    {'model': 3}, {'horizon': '20'}, {'return': [1.0]}, {'normalised_score': None}])
+def test_a_line_that_is_no_row_is_one_line(changes, tmp_path):
+  (tmp_path / 'results.jsonl').write_text(json.dumps(row('one', 'Hopper-v5', 20)) + '\n')
+  assert training_runs.finished_rows(tmp_path)
+  (tmp_path / 'results.jsonl').write_text(
+      json.dumps(row('one', 'Hopper-v5', 20) | changes) + '\n')
   with pytest.raises(UserError, match='holds a line that is no row of a run'):
     training_runs.finished_rows(tmp_path)
 

@@ -125,6 +125,16 @@ def test_normalised_score_is_0_for_random_and_1_for_the_optimum():
   assert scores.reference('NoSuchSystem', 20) is None
 
 
+def test_only_the_stored_system_itself_is_scored():
+  class CancerTreatment(SYSTEMS['CancerTreatment']):
+    """Somebody's own, of the same name."""
+
+  stored = SYSTEMS['CancerTreatment']
+  assert scores.reference_for(stored(20)).optimal == scores.reference('CancerTreatment', 20).optimal
+  assert scores.reference_for(stored(20, process_noise=0.1)) is None
+  assert scores.reference_for(CancerTreatment(20)) is None
+
+
 def test_saving_keeps_a_better_optimum(tmp_path):
   path = tmp_path / 'optima.json'
   path.write_text('{"command": "whose", "systems": {}}')

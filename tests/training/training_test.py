@@ -102,6 +102,26 @@ def test_a_run_leaves_its_folder(whole_run):
   assert summary['normalised_score'] is None  # the stored optimum has no noise
 
 
+def test_a_run_within_the_warm_up_says_that_it_learns_nothing(tmp_path, caplog):
+  train(tmp_path / 'run', num_env_steps=54)
+  assert 'nothing will be learned: the run ends after 54' in caplog.text
+  caplog.clear()
+  train(tmp_path / 'run', num_env_steps=60, resume=True)
+  assert 'nothing will be learned' not in caplog.text
+  with pytest.raises(UserError, match='holds a run of 60 environment steps, more than 54'):
+    train(tmp_path / 'run', num_env_steps=54, resume=True)
+  assert rows(tmp_path / 'run')[-1]['env_steps'] == 60
+
+
+def test_a_run_that_another_process_made_meanwhile_is_not_overwritten(whole_run, tmp_path):
+  folder = RunFolder(str(tmp_path / 'run'), resume=False)
+  shutil.copytree(whole_run[0], tmp_path / 'run')
+  with pytest.raises(UserError, match='already holds a run'):
+    folder.open()
+  folder.close()
+  assert_same_run(tmp_path / 'run', whole_run[0])
+
+
 def test_the_policy_that_was_evaluated_last_is_saved(whole_run):
   root_dir, _ = whole_run
   evaluator = Evaluator(CancerTreatment(6, process_noise=0.01),

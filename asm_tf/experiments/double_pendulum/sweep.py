@@ -2,8 +2,8 @@
 
 from asm_tf.experiments.grid import grid
 
-_MODELS = ('Simulator', 'Markov', 'LSTM', 'Transformer')
-_FEWER = ('Simulator', 'Markov', 'Transformer')
+_MODELS = ('Simulator', 'Markov', 'MarkovUnscaled', 'LSTM', 'Transformer')
+_FEWER = ('Simulator', 'Markov', 'MarkovUnscaled', 'Transformer')
 _HORIZONS = (5, 20, 50, 100)
 
 _PRESETS: dict[str, list[tuple]] = {

@@ -2,7 +2,7 @@
 
 from asm_tf.experiments.grid import grid
 
-_MODELS = ('RNN', 'Markov')
+_MODELS = ('RNN', 'Markov', 'MarkovUnscaled')
 
 _PRESETS: dict[str, list[tuple]] = {
     'smoke': [(_MODELS, 20, 1, 50, 16)],
