@@ -85,8 +85,24 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   unknown = sorted(set(_macros()) - macros)
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
-                    f'these have {", ".join(sorted(macros)) or "none"}.')
+                    f'these have {", ".join(sorted(macros))}.' if macros else
+                    f'--gin_bindings={unknown[0]}=... sets a macro, and the gin files have none: '
+                    'bind a parameter that they bind, such as NAME.parameter=VALUE.')
   require_types()
+
+
+def require_bound(function: Callable, files: Sequence[str], parameters: Sequence[str],
+                  remedy: str) -> None:
+  """Raises `UserError` unless gin files bind these parameters of a function.
+
+  Args:
+    function: a configurable.
+    files: that were parsed.
+    parameters: names.
+    remedy: what to give instead.
+  """
+  if not set(parameters) <= gin.get_bindings(function, resolve_references=False).keys():
+    raise UserError(f'--gin_file={files[0]} does not say what to do: {remedy}.')
 
 
 def refuse_bindings_of_runs(bindings: Sequence[str], understood: Sequence[str],

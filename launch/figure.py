@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import gin
 from absl import flags
 
-from asm_tf.errors import UserError
 from launch import command_line
 
 PRESETS = ('smoke', 'quick', 'paper')
@@ -42,10 +41,10 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.training.run_folder import json_line
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
+  command_line.require_bound(
+      configurables.figure, gin_files, ('cells', 'run_cells', 'table', 'draw'),
+      'give a file of gin/figures/')
   settings = gin.get_bindings(configurables.figure, resolve_references=False)
-  if not {'cells', 'run_cells', 'table', 'draw'} <= settings.keys():
-    raise UserError(f'--gin_file={gin_files[0]} says nothing of a figure: give a file of '
-                    'gin/figures/.')
   if 'run_sweep' in str(settings['run_cells']):
     command_line.refuse_bindings_of_runs(
         gin_bindings, ('preset_cells', 'run_sweep', 'figure'),

@@ -85,6 +85,9 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   from asm_tf.training.train import RunOptions
   from launch.weights_and_biases import synchronised
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
+  command_line.require_bound(
+      configurables.train, gin_files, ('system', 'horizon', 'make_agent'), 'give one of gin/ '
+      'itself first, such as gin/myriad_lstm.gin (sweeps: launch.sweep, figures: launch.figure)')
   if seed is None:
     seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
   require_at_least(0, seed=seed)

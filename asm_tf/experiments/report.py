@@ -194,6 +194,11 @@ def _table(rows, horizon):
   if best:
     lines[0] += (f' {ylabel} over {", ".join(shared)}, 95 % interval; P: probability that a run '
                  f'is better than one of {best}.')
+  shortest, longest = (choose(rows, key=lambda row: row['env_steps'][-1]) for choose in (min, max))
+  if longest['env_steps'][-1] >= 2 * max(1, shortest['env_steps'][-1]):
+    lines[0] += (f' That is as far as {run_statistics.label(shortest)} on {shortest["system"]} '
+                 f'(seed {shortest["seed"]}) goes; the longest run goes on to '
+                 f'{longest["env_steps"][-1]:,}.')
   lines.append('')
   lines += ['| model | ' + ' | '.join(systems) + ' | IQM | P | seeds | minutes per run |',
             '|---' * (len(systems) + 5) + '|']

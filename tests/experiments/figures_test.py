@@ -120,7 +120,7 @@ def test_bad_input_is_one_line(arguments, message):
 
 @pytest.mark.parametrize('file', ['gin/myriad_lstm.gin', 'gin/sweeps/smoke.gin'])
 def test_a_file_that_is_no_figure_is_refused(file, tmp_path):
-  with pytest.raises(UserError, match='says nothing of a figure'):
+  with pytest.raises(UserError, match='give a file of gin/figures/'):
     figure.run([file], out=tmp_path)
 
 

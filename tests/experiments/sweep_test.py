@@ -594,6 +594,8 @@ def test_a_table_has_one_step_for_all_its_columns():
   rows.append(row('lstm', 'Bacteria', scores=(0.0, 0.125)))
   table = report.tables(rows)
   assert 'after 1 environment steps' in table
+  assert 'as far as lstm on Bacteria (seed 0) goes; the longest run goes on to 2.' in table
+  assert 'the longest run' not in report.tables(rows[:2])
   lstm, rnn = ([entry.strip() for entry in line.split('|')]
                for line in table.splitlines() if line.startswith(('| lstm', '| rnn')))
   assert lstm[2:5] == ['0.250', '0.125', '0.250']  # harvest, bacteria, IQM of harvest
