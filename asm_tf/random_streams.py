@@ -19,6 +19,8 @@ class Stream(enum.IntEnum):
   UNIFORM_STEPS = 9
   SEGMENTS = 10
   DROPOUT = 11
+  PERTURBATION = 12
+  OFFLINE_BATCHES = 13
 
 
 def make_generator(seed: int, stream: Stream) -> tf.random.Generator:

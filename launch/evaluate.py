@@ -57,6 +57,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
   from asm_tf.environments.video import film_episode
   from asm_tf.plots.trajectory import draw_trajectory
   from asm_tf.policies.saved_policy import SavedPolicy
+  from asm_tf.random_streams import Stream
   from asm_tf.training.evaluator import Evaluator
   from asm_tf.training.run_folder import require_readable_version
   require_readable_version(run_dir)
@@ -89,7 +90,7 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     modules = _imported(run_dir / 'config.gin')
     returns = []
     command_line.write_in_one_step(video, lambda part: returns.append(film_episode(
-        part, system, policies[0], (settings['seed'], 6), modules)))
+        part, system, policies[0], (settings['seed'], Stream.EVALUATION), modules)))
     print(f'video of an episode with return {returns[0]:.6g}: {video}')
 
 

@@ -11,6 +11,7 @@ from asm_tf.models.loss import prediction_loss
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
+from asm_tf.random_streams import Stream, make_generator
 from asm_tf.systems.system import System
 
 # Updates between two returns to Python.
@@ -66,7 +67,7 @@ def collect(system: System, data: DataSet, seed: int) -> tuple[tf.Tensor, tf.Ten
   Returns:
     states [N, H+1, n] and actions [N, H, m].
   """
-  generator = tf.random.Generator.from_seed((seed, 8), alg='philox')
+  generator = make_generator(seed, Stream.PERTURBATION)
   episodes = max(1, data.num_transitions // system.horizon)
   state = system.initial_state(episodes)
   states, actions = [state], []
@@ -134,7 +135,7 @@ class _Fit:
     self._states, self._actions = states, actions
     self._settings = settings
     self._optimizer = execution.adam(schedule, model.trainable_variables)
-    self._generator = tf.random.Generator.from_seed((settings.seed, 9), alg='philox')
+    self._generator = make_generator(settings.seed, Stream.OFFLINE_BATCHES)
     self.skipped = tf.Variable(0, trainable=False)
     self._gradient = execution.gradient_program(
         self._loss_and_gradient, model.microbatch_size(actions.shape[1]))
