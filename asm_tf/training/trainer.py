@@ -62,7 +62,9 @@ class Trainer(tf.Module):
 
     Args:
       system: see the class.
-      make_agent: builds an agent, which may have `observe(episodes)`.
+      make_agent: builds an agent of TF-Agents. Where it has them, `observe(episodes)` is shown
+        every new episode, `metrics()` ({name: scalar}) goes into the rows, and `world`, a `World`,
+        is saved with the run.
       seed: of the run.
       execution: how updates run; by default compiled, on one device. Workers of several hosts
         collect the same episodes, each for itself.
@@ -133,6 +135,8 @@ class Trainer(tf.Module):
 
   def metrics(self) -> dict[str, float]:
     """{name: value} of the agent's last updates."""
+    if not hasattr(self.agent, 'metrics'):
+      return {}
     return {name: float(value) for name, value in self.agent.metrics().items()}
 
   @property

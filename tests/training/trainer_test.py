@@ -1,13 +1,17 @@
-"""Episodes as one compiled program."""
+"""Episodes as one compiled program, and agents of others."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tf_agents.agents.ddpg.actor_network import ActorNetwork
+from tf_agents.agents.ddpg.critic_network import CriticNetwork
+from tf_agents.agents.td3 import td3_agent
 
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
 from asm_tf.systems.myriad.bioreactor import Bioreactor
 from asm_tf.systems.rollout import simulate
+from asm_tf.training.saved_models import save_world_model
 from asm_tf.training.trainer import Trainer
 from tests.support.replicas_against_one_device import AGENTS
 
@@ -47,3 +51,23 @@ def test_the_warm_up_is_uniform_compiled_or_not(jit_compile):
   quartiles = np.quantile(actions, [0.25, 0.5, 0.75], 0)  # of each step
   error = 1 / np.sqrt(len(actions))
   np.testing.assert_allclose(quartiles, np.tile([[-0.5], [0], [0.5]], H), atol=4.5 * error)
+
+
+def test_an_agent_of_tf_agents_that_is_nothing_more_trains(tmp_path):
+  def make_agent(setup):
+    specs = setup.time_step_spec, setup.action_spec
+    adam = tf.keras.optimizers.legacy.Adam
+    agent = td3_agent.Td3Agent(
+        *specs, ActorNetwork(specs[0].observation, specs[1], fc_layer_params=(8,)),
+        CriticNetwork((specs[0].observation, specs[1]), joint_fc_layer_params=(8,)),
+        actor_optimizer=adam(), critic_optimizer=adam())
+    agent.initialize()
+    return agent
+
+  trainer = Trainer(Bioreactor(6), make_agent, seed=0, warmup_steps=12, batch_size=2)
+  while trainer.env_steps < 24:
+    trainer.iterate()
+  assert trainer.updates > 0
+  assert trainer.metrics() == {}
+  save_world_model(trainer.agent, trainer.system, tmp_path / 'world_model')
+  assert not (tmp_path / 'world_model').exists()
