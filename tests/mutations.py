@@ -319,6 +319,20 @@ _TABLE = {
          '(np.clip(action, -1, 1) + 1) / 4 * (high - low)',
          'environments/gymnasium_environment_test.py::test_actions_are_rescaled[1-3]'),
     ],
+    'agents/entropy_constant.py': [
+        ("an episode's constant at every step", 'self.initial / horizon if', 'self.initial if',
+         'agents/sac_agent_test.py::test_a_fixed_entropy_constant_stays[True-0.002]'),
+    ],
+    'training/run_folder.py': [
+        ('the folder is not looked at under its lock', '      self._require_place()  # once',
+         '      # once', 'training/training_test.py'
+         '::test_a_run_that_another_process_made_meanwhile_is_not_overwritten'),
+    ],
+    'experiments/training_runs.py': [
+        ('a binding does not count', "if value.startswith('%') else value",
+         "if value.startswith('%') else config['SYSTEM']",
+         'experiments/sweep_test.py::test_what_bindings_set_is_what_a_run_is_reported_as'),
+    ],
     'environments/scores.py': [
         ('the name alone counts', 'SYSTEMS.get(system.name) is not type(system)', 'False',
          'optimal_control/optimal_control_test.py'
@@ -620,6 +634,9 @@ _TABLE = {
          '::test_every_episode_is_learned_from_in_units_of_their_spread'),
     ],
     'training/train.py': [
+        ('a resume may shorten a run', 'trainer.env_steps - loop.num_env_steps >=',
+         '0 > trainer.env_steps - loop.num_env_steps >=', 'training/training_test.py'
+         '::test_a_run_within_the_warm_up_says_that_it_learns_nothing'),
         ('the exploring policy is evaluated', 'lambda *_: trainer.agent.policy',
          'lambda *_: trainer.agent.collect_policy',
          'training/training_test.py::test_the_policy_that_was_evaluated_last_is_saved'),

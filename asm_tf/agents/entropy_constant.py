@@ -14,8 +14,9 @@ class EntropyConstant:
     learned: True moves alpha until the entropy of a step is -m/2 nats, TF-Agents' target; False
       keeps it.
     learning_rate: of Adam, where it is learned.
-    of_episode: True gives `initial` for an episode, of whose H steps each counts 1/H of it. Rewards
-      in units of the return's spread are 1/H of it too, and the entropy weighs alike at every H.
+    of_episode: True gives `initial` for an episode, of whose H steps each counts 1/H of it: for
+      problems of H steps, whose rewards count in units of the return's spread, so that the entropy
+      weighs alike at every H.
   """
 
   initial: float = 1.0

@@ -143,7 +143,7 @@ def _train(runs, cells, cpus, gpus, retries, address, look):
           ray.get(run)
         except ray.exceptions.RayTaskError as error:
           failure = str(error.cause)
-          if retries_left and not failure.startswith(f'exit code {UserError.exit_code},'):
+          if retries_left:
             waiting[start(cell)] = cell, retries_left - 1
             continue
         except ray.exceptions.RayError as error:

@@ -33,9 +33,9 @@ CAUSES = ('validation_skill', 'policy_gradient_norm', 'gradient_cosine', 'gradie
 # What launch.main's configurations call the fields of a cell.
 _MACROS = {'system': 'SYSTEM', 'horizon': 'HORIZON', 'num_env_steps': 'NUM_ENV_STEPS'}
 _ENVIRONMENT_MACRO = 'ENVIRONMENT'
-_GIVEN_MACROS = (*_MACROS.values(), _ENVIRONMENT_MACRO)
+# What a cell has fields for.
 _GIVEN = ('train.seed', 'train.system', 'train.horizon', 'TrainingLoop.num_env_steps',
-          *_GIVEN_MACROS)  # what a grid has fields for
+          'GymnasiumSystem.environment', *_MACROS.values(), _ENVIRONMENT_MACRO)
 # A grid may be somebody else's. Without white space, and without a backslash before the next
 # line, no binding can be read as gin's `import`, which would run code.
 _ENVIRONMENT = r'([\w.-]+/)?[\w.-]+-v\d+'
@@ -304,7 +304,7 @@ def read_run(folder: str | pathlib.Path) -> dict:
             'num_env_steps': int(num_env_steps),
             'seed': asked['seed'],
             'variation': ' '.join(binding for binding in bindings
-                                  if binding.split('=')[0].strip() not in _GIVEN_MACROS)}
+                                  if binding.split('=')[0].strip() not in _GIVEN)}
     curves = {key: [row[key] for row in rows] for key in _CURVES}
     curves |= {key: [row.get(key) for row in rows] for key in CAUSES
                if any(row.get(key) is not None for row in rows)}

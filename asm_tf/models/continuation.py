@@ -33,7 +33,7 @@ class ContinuationModel(tf.keras.Model):
     """
     require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='continuation', dtype=dtype)
-    self._normalizer = normalizer
+    self._normalizer = normalizer.resolving_steps()
     self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')
                     for i, size in enumerate(hidden_sizes)]
     self._read_out = tf.keras.layers.Dense(1, dtype=dtype, name='read_out')

@@ -18,7 +18,8 @@ class Markov(SequenceModel):
   (as MBPO has them: Janner et al., 2019) they are as easy at every horizon.
 
   The model has no memory, and knows by its time features alone when to do what it does at a single
-  step: at H = 500 it is given waves of four more octaves than the policy and the sequence models.
+  step: at H = 500 it is given waves of four more octaves than the policy and the sequence models
+  (but within a critic's windows, where it is given the episode's time as they are).
   """
 
   def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,

@@ -64,9 +64,9 @@ class Normalizer(tf.Module):
     return shared
 
   def resolving_steps(self) -> 'Normalizer':
-    """Returns this normaliser, its moments shared, with waves of time down to 2.5 to 5 steps.
+    """Returns this normaliser, its moments shared, with waves of time down to 5 steps or fewer.
 
-    By these every step is told from the next at any H.
+    By these every step is told from the next at any H: what has no memory needs them.
     """
     shared = copy.copy(self)
     shared._octaves = max(_OCTAVES, (4 * self.horizon // 5).bit_length())

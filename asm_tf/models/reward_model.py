@@ -28,7 +28,7 @@ class RewardModel(tf.keras.Model):
     """
     require_sizes(hidden_sizes=hidden_sizes)
     super().__init__(name='reward', dtype=dtype)
-    self._normalizer = normalizer
+    self._normalizer = normalizer.resolving_steps()
     self._moments = RunningMoments(1, dtype) if normalizer.enabled else None
     self._range = ObservedRange(1, dtype)
     self._hidden = [Dense(size, 'relu', dtype=dtype, name=f'hidden_{i}')

@@ -63,7 +63,7 @@ def test_the_arguments_are_those_of_launch_main():
     ({'systems': []}, 'systems is .*: give a list of one or more'),
     ({'models': ['myriad_lstm', 'myriad_lstm']}, "models has 'myriad_lstm' twice"),
     ({'variations': {'TrainingLoop.num_env_steps': [20]}}, 'is not varied but given'),
-    ({'variations': {'train.horizon': [20]}}, 'is not varied but given')])
+    ({'variations': {'GymnasiumSystem.environment': ['Hopper-v5']}}, 'is not varied but given')])
 def test_a_grid_that_cannot_be_meant_is_refused(changes, message):
   grid = {'models': ['myriad_lstm'], 'systems': ['CancerTreatment'], 'horizons': [20],
           'num_env_steps': 100, 'num_seeds': 1}
@@ -81,6 +81,7 @@ def test_what_bindings_set_is_what_a_run_is_reported_as(tmp_path):
       'versions': {}}))
   found = training_runs.read_run(tmp_path)
   assert (found['system'], found['horizon'], found['num_env_steps']) == ('HIVTreatment', 10, 100)
+  assert found['variation'] == ''
 
 
 def test_a_gymnasium_environment_is_a_system_by_its_id(tmp_path):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from asm_tf.errors import UserError
 from asm_tf.experiments.offline_model import fitted_model
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
@@ -38,8 +39,11 @@ def run(cell: dict, models: dict[str, Callable[..., SequenceModel]],
     One row per measurement: updates, model_loss, cosine and relative_error.
   """
   loss_weightings = loss_weightings or {}
-  for value in loss_weightings.values():
+  for name, value in loss_weightings.items():
     require_loss_weighting('gradient_accuracy.run.loss_weightings', value)
+    if name not in models:
+      raise UserError(f'gradient_accuracy.run.loss_weightings has {name!r}: there are '
+                      f'{", ".join(models)}.')
   horizon = cell['horizon']
   system = ToyCreditAssignment(horizon)
   tf.keras.utils.set_random_seed(cell['seed'])
