@@ -50,7 +50,8 @@ def _repeated(rows):
   for names in groups.values():
     *others, longest = sorted(names, key=lambda name: rows[name]['env_steps'][-1])
     for name in others:
-      repeated[name] = f'the model, the system and the seed are those of {longest}, which counts'
+      repeated[name] = (f'the model, the system and the seed are those of {longest}, which counts: '
+                        'give gin files other names where their settings differ')
   return repeated
 
 
