@@ -18,7 +18,6 @@ from absl import flags
 from asm_tf import configurables
 from asm_tf.agents.execution import Execution
 from asm_tf.errors import UserError
-from asm_tf.models.products import set_product_dtype
 from asm_tf.models.unrolling import made_for
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training.trainer import Trainer
@@ -117,7 +116,6 @@ def programs(model, horizon, dtype='float32', times=1, chips=1, learned_reward=T
        f'PolicyLearner.batch_size = {_POLICY_BATCH * times // chips}', *bindings])
   with made_for(accelerator=True):
     recorder = Recorder(chips)
-    set_product_dtype(recorder.product_dtype)
     trainer = gin.get_configurable(Trainer)(
         CancerTreatment(horizon), gin.get_configurable(configurables.make_asm_agent), seed=0,
         execution=recorder)

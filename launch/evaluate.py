@@ -51,21 +51,14 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
       raise UserError(f'--video={video} is neither .gif nor .mp4: give a file of such a name.')
     command_line.require_writable('video', video)
 
-  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
-  from asm_tf.environments import scores
+  from asm_tf.environments import scores  # TensorFlow starts here, after the flags are checked
   from asm_tf.environments.gymnasium_system import GymnasiumSystem
   from asm_tf.environments.video import film_episode
   from asm_tf.plots.trajectory import draw_trajectory
   from asm_tf.policies.saved_policy import SavedPolicy
   from asm_tf.random_streams import Stream
   from asm_tf.training.evaluator import Evaluator
-  from asm_tf.training.run_folder import require_readable_version
-  require_readable_version(run_dir)
-  command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
-  settings = gin.get_bindings(configurables.train)
-  if not {'system', 'horizon', 'seed'} <= settings.keys():
-    raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
-                    'command in another folder writes the same one).')
+  settings = _settings_of(run_dir, allow_gin_imports)
   system = _make_system(settings, horizon)
   if video is not None and not isinstance(system, GymnasiumSystem):
     raise UserError(f'--video: {system.name} draws no pictures, only a Gymnasium environment may: '
@@ -110,6 +103,19 @@ def _require_finished(run_dir):
   if not os.path.isfile(run_dir / 'summary.json'):
     raise UserError(f'the run in {run_dir} has not finished: finish it with launch.main '
                     f'--root_dir={run_dir} --resume, then evaluate it.')
+
+
+def _settings_of(run_dir, allow_gin_imports):
+  """What the run's configuration binds of `train`; everything else of it is bound too."""
+  from asm_tf import configurables
+  from asm_tf.training.run_folder import require_readable_version
+  require_readable_version(run_dir)
+  command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
+  settings = gin.get_bindings(configurables.train)
+  if not {'system', 'horizon', 'seed'} <= settings.keys():
+    raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
+                    'command in another folder writes the same one).')
+  return settings
 
 
 def _make_system(settings, horizon):

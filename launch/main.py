@@ -88,12 +88,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   command_line.require_bound(
       configurables.train, gin_files, ('system', 'horizon', 'make_agent'), 'give one of gin/ '
       'itself first, such as gin/myriad_lstm.gin (sweeps: launch.sweep, figures: launch.figure)')
-  if seed is None:
-    seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
-  require_at_least(0, seed=seed)
-  if seed > _LARGEST_SEED:
-    raise UserError(f'seed is {seed}: give one of at most {_LARGEST_SEED}.')
-  gin.parse_config(f'train.seed = {seed}')
+  seed = _bind_seed(seed)
   strategy = make_strategy(**(devices or {}))
   if not root_dir and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     raise UserError('workers on several hosts can not agree on a name by the clock: give '
@@ -117,6 +112,17 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
         f'{summary["wall_seconds"]:.0f} s; everything is in {root_dir}; look with: '
         f'tensorboard --logdir={root_dir}')
   return 0
+
+
+def _bind_seed(seed):
+  """Binds and returns the given seed, that of the configuration where there is none."""
+  if seed is None:
+    seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
+  require_at_least(0, seed=seed)
+  if seed > _LARGEST_SEED:
+    raise UserError(f'seed is {seed}: give one of at most {_LARGEST_SEED}.')
+  gin.parse_config(f'train.seed = {seed}')
+  return seed
 
 
 def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[list[str], int]:

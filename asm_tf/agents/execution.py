@@ -17,6 +17,7 @@ from tensorflow.python.eager import context
 
 from asm_tf.cores import usable_cores
 from asm_tf.errors import UserError, require_at_least
+from asm_tf.models.products import set_product_dtype
 from asm_tf.models.unrolling import has_accelerator
 
 # A nest of tensors, each a mean over a batch.
@@ -31,24 +32,24 @@ class Execution:
   Attributes:
     strategy: tf.distribute strategy whose replicas share every batch; None for one device.
     jit_compile: whether XLA compiles updates and, on a CPU, episodes of a system.
-    product_dtype: precision of the products inside learned models (asm_tf/models/products.py).
   """
 
   def __init__(self, strategy: tf.distribute.Strategy | None = None, jit_compile: bool = True,
                microbatches: int | None = None, product_dtype: str = 'float32'):
-    """Describes the machine; allocates nothing.
+    """Describes the machine, and sets the precision of what is traced from now on.
 
     Args:
       strategy: see the class.
       jit_compile: see the class.
       microbatches: the number of microbatches of a replica's shard whose gradients are formed
         side by side; None for one per CPU core.
-      product_dtype: 'float32' or 'bfloat16'.
+      product_dtype: 'float32' or 'bfloat16', of the products inside learned models
+        (asm_tf/models/products.py).
     """
     if microbatches is not None:
       require_at_least(1, microbatches=microbatches)
+    set_product_dtype(product_dtype)
     self.strategy = strategy
-    self.product_dtype = product_dtype
     self.jit_compile = jit_compile
     self._microbatches = _default_microbatches(strategy) if microbatches is None else microbatches
 

@@ -15,7 +15,6 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.errors import UserError
-from asm_tf.models.products import set_product_dtype
 from asm_tf.systems.system import System
 from asm_tf.training import failed_writes
 from asm_tf.training.checkpointer import Checkpointer
@@ -80,7 +79,6 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
   workers = Workers(options.strategy)
   folder = RunFolder(workers.folder(options.root_dir), options.resume)
   execution = make_execution(options.strategy)
-  set_product_dtype(execution.product_dtype)
   tf.keras.utils.set_random_seed(seed)
   if not isinstance(system, (functools.partial, type)):
     raise UserError(f'the system is {system!r}: give a class, such as SYSTEM=@CancerTreatment.')

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from asm_tf.agents.execution import Execution
 from asm_tf.errors import UserError
 from asm_tf.models.lstm import LSTM
 from asm_tf.models.markov import Markov
@@ -75,3 +76,14 @@ def test_models_predict_nearly_the_same(model):
 def test_another_precision_is_refused():
   with pytest.raises(UserError, match="product_dtype is 'float16': give one of float32, bfloat16"):
     set_product_dtype('float16')
+
+
+def test_an_execution_sets_it_for_what_is_traced_after():
+  a = tf.random.stateless_normal([4, 8], [0, 0])
+  Execution(product_dtype='bfloat16')
+  try:
+    np.testing.assert_allclose(product(a, a, transpose_b=True), rounded(a) @ rounded(a).T,
+                               rtol=2**-7, atol=1e-6)
+  finally:
+    Execution()
+  np.testing.assert_array_equal(product(a, a, transpose_b=True), tf.matmul(a, a, transpose_b=True))
