@@ -21,9 +21,8 @@ from asm_tf.errors import UserError
 from asm_tf.models.unrolling import made_for
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training.trainer import Trainer
+from benchmarks.table_1 import BATCH, POLICY_BATCH
 from launch import command_line
-
-_BATCH, _POLICY_BATCH = 64, 16  # Table 1
 
 
 def define_flags():
@@ -105,7 +104,7 @@ def programs(model, horizon, dtype='float32', times=1, chips=1, learned_reward=T
     bindings: further gin bindings.
   """
   import tensorflow as tf
-  for name, size in (('model', _BATCH), ('policy', _POLICY_BATCH)):
+  for name, size in (('model', BATCH), ('policy', POLICY_BATCH)):
     if size * times % chips:
       raise UserError(f'{chips} chips cannot share the {size * times} trajectories of a {name} '
                       'update equally: give another --chips.')
@@ -113,14 +112,14 @@ def programs(model, horizon, dtype='float32', times=1, chips=1, learned_reward=T
       [f'gin/myriad_{model}.gin', *(['gin/agents/learned_reward.gin'] if learned_reward else [])],
       [f'HORIZON = {horizon}', f"Execution.product_dtype = '{dtype}'",
        'GradientComparison.period = 1',
-       f'PolicyLearner.batch_size = {_POLICY_BATCH * times // chips}', *bindings])
+       f'PolicyLearner.batch_size = {POLICY_BATCH * times // chips}', *bindings])
   with made_for(accelerator=True):
     recorder = Recorder(chips)
     trainer = gin.get_configurable(Trainer)(
         CancerTreatment(horizon), gin.get_configurable(configurables.make_asm_agent), seed=0,
         execution=recorder)
     agent = trainer.agent
-    for function, batch in ((agent.observe, 1), (agent.train, _BATCH * times // chips)):
+    for function, batch in ((agent.observe, 1), (agent.train, BATCH * times // chips)):
       tf.function(function, autograph=False).get_concrete_function(
           specs_of(agent.collect_data_spec, batch, horizon + 1))
     return {name: _hlo(*noted) for name, noted in recorder.programs.items()}

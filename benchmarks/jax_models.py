@@ -21,9 +21,9 @@ from jax import lax
 from jax import numpy as jnp
 
 from benchmarks.serve import serve
+from benchmarks.table_1 import BATCH, POLICY_BATCH
 
 N = M = 1
-BATCH, POLICY_BATCH = 64, 16
 EMBEDDING, HEADS, LAYERS, HIDDEN = 72, 3, 2, 64
 OPTIMIZER = optax.adam(1e-3)
 

@@ -26,12 +26,12 @@ from tqdm import tqdm
 
 from asm_tf.cores import kind_of_cpu
 from asm_tf.errors import UserError
+from benchmarks.table_1 import BATCH, POLICY_BATCH
 from launch import command_line
 
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov')
 HORIZONS = (20, 100, 500, 2000)
-_BATCH, _POLICY_BATCH = 64, 16  # Table 1
-PERIODS = {'model_update': 2, 'policy_update': 16}  # environment steps an update, likewise
+PERIODS = {'model_update': 2, 'policy_update': 16}  # environment steps an update (Table 1)
 _MATRIX = 1024
 _LONGEST_NAIVE = {'transformer': 100}  # beyond it the tape takes minutes and gigabytes
 _SAMPLES = 50  # timed as one
@@ -143,7 +143,7 @@ def updates(trainer, times):
   agent = trainer.agent
   experience = tf.nest.map_structure(
       lambda spec: tf.cast(tf.random.uniform(
-          [_BATCH, trainer.system.horizon + 1, *spec.shape], -1, 1), spec.dtype),
+          [BATCH, trainer.system.horizon + 1, *spec.shape], -1, 1), spec.dtype),
       agent.collect_data_spec)
   model_learner, policy_learner = agent.model_learner, agent.policy_learner
 
@@ -229,12 +229,12 @@ def _naive(model, horizon, trainer, times):
     return {}
   timed = {}
   inputs = system.action_size + Normalizer(system.state_size, horizon).time_size
-  update = keras_update(model, _BATCH, inputs, horizon, system.state_size)
+  update = keras_update(model, BATCH, inputs, horizon, system.state_size)
   if update is not None:
     timed['keras_model_update'] = lambda: update().numpy()
   world_model, actor = agent.world.model, agent.policy_learner.actor
-  start = tf.ones([_POLICY_BATCH, system.state_size])
-  noise = tf.random.normal([_POLICY_BATCH, horizon, system.action_size])
+  start = tf.ones([POLICY_BATCH, system.state_size])
+  noise = tf.random.normal([POLICY_BATCH, horizon, system.action_size])
   # On the cores that ours has too, in as many microbatches.
   gradient = Execution().gradient_program(lambda start, noise: sequential_policy_gradient(
       world_model, system.reward, actor, start, noise).gradients)
@@ -259,7 +259,7 @@ def _data(trainer):
     replay.add_batch(items)
   timed = {
       'sample': _often(
-          lambda: tf.reduce_sum(replay.get_next(_BATCH)[0].observation), _SAMPLES),
+          lambda: tf.reduce_sum(replay.get_next(BATCH)[0].observation), _SAMPLES),
       'episode': tf.function(trainer.collect, autograph=False)}
   for function in timed.values():
     function()
@@ -301,7 +301,7 @@ def _model_update_flop(model, horizon, agent):
   """Of the matrix products: 2 a weight and token forward, 4 backward; causal attention apart."""
   matrices = [variable.shape for variable in agent.world.model.trainable_variables
               if len(variable.shape) == 2 and 'positions' not in variable.name]
-  tokens = _BATCH * horizon
+  tokens = BATCH * horizon
   if model in ('lstm', 'rnn'):  # the embedding is applied within the first projection
     embedding, first = matrices[0], matrices[1]
     matrices[:2] = [(embedding[0], first[1])]
