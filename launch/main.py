@@ -83,6 +83,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   from asm_tf.training.stop_signal import Stopped
   from asm_tf.training.strategies import make_strategy
   from asm_tf.training.train import RunOptions
+  from asm_tf.training.workers import Workers
   from launch.weights_and_biases import synchronised
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.require_bound(
@@ -95,14 +96,15 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
                     '--root_dir.')
   root_dir = root_dir or _default_root_dir(gin_files[0], seed)
   watch = monitoring or {}
+  project = watch.get('wandb') if Workers(strategy).index == 0 else None  # one run for them all
   command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
              'seed': seed, 'command': command_line.command('launch.main')}
   try:
-    if watch.get('wandb'):  # of a folder that is refused, the run at W&B stays as it is
+    if project:  # of a folder that is refused, the run at W&B stays as it is
       folder = RunFolder(root_dir, resume)
       if is_locked(folder.path / 'lock'):
         raise folder.in_use()
-    with synchronised(watch.get('wandb'), root_dir, resume):
+    with synchronised(project, root_dir, resume):
       summary = command_line.with_gin_errors(lambda: configurables.train(options=RunOptions(
           root_dir, resume, bool(watch.get('profile')), strategy, command)))
   except Stopped as stopped:
