@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
+import re
 from collections.abc import Callable
 
 import gin
@@ -95,10 +96,21 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
       _LOG.warning('nothing will be learned: the run ends after %d environment steps, and the '
                    'first %d explore at random (Trainer.warmup_steps).', loop.num_env_steps,
                    trainer.warmup_steps)
+    _name_what_is_not_read(options.command_line or {})
     folder.open(options.command_line)
     workers.require_same(gin.config_str())
     _train(folder, trainer, loop, workers, seed, options)
     return folder.write_summary(seed)
+
+
+def _name_what_is_not_read(command_line):
+  """Warns of bindings of the command line that no part of the run, all of it built, has read."""
+  in_effect = gin.operative_config_str()
+  for binding in command_line.get('gin_bindings', ()):
+    name, is_binding, _ = binding.partition('=')
+    name = '.'.join(name.strip().split('.')[-2:])
+    if is_binding and not re.search(rf'(^|[./]){re.escape(name)} =', in_effect, re.MULTILINE):
+      _LOG.warning('--gin_bindings=%s=... changes nothing: no part of this run reads it.', name)
 
 
 def _train(folder, trainer, loop, workers, seed, options):

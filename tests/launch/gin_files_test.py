@@ -224,3 +224,11 @@ def test_the_soak_binds_what_there_is():
   for file, bindings in soak.RUNS.values():
     command_line.parse_gin([file], [*soak.SMALL, *bindings])
     gin.clear_config()
+
+
+def test_bindings_that_nothing_reads_are_named(tmp_path, monkeypatch, caplog):
+  build(['gin/myriad_cem.gin'], tmp_path / 'run', monkeypatch, 'ModelLearner.learning_rate=7',
+        'SequenceSearchAgent.refit=False', 'train.horizon=6')
+  named = [record.getMessage().split('=')[1] for record in caplog.records]
+  assert 'ModelLearner.learning_rate' in named
+  assert not {'SequenceSearchAgent.refit', 'train.horizon'} & set(named)
