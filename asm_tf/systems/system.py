@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from asm_tf import memory
-from asm_tf.errors import require_at_least, require_not_negative
+from asm_tf.errors import UserError, require_at_least, require_not_negative
 
 
 class System:
@@ -54,7 +54,7 @@ class System:
         step, that nothing depends on.
 
     Raises:
-      UserError: for an argument out of range.
+      UserError: for an argument out of range, and for attributes of a class that do not fit.
     """
     require_at_least(2, horizon=horizon)
     require_at_least(0, distractors=distractors)
@@ -68,6 +68,18 @@ class System:
         'give a smaller horizon or fewer distractors')
     self._state_low, self._state_high = np.array(self.state_bounds, np.float64).T
     self._control_low, self._control_high = np.array(self.control_bounds, np.float64).T
+    self._require_fitting_bounds()
+
+  def _require_fitting_bounds(self):
+    if len(self.start) != len(self._state_low):
+      raise UserError(f'{self.name}.start has {len(self.start)} numbers and state_bounds '
+                      f'{len(self._state_low)} pairs: give one pair for each.')
+    if not np.all(self._control_low < self._control_high):
+      raise UserError(f'{self.name}.control_bounds are {self.control_bounds}: give pairs '
+                      '(low, high), the lower number first.')
+    if not np.all((self._state_low <= self.start) & (self.start <= self._state_high)):
+      raise UserError(f'{self.name}.start is {self.start}, outside its state_bounds '
+                      f'{self.state_bounds}: an episode begins within them.')
 
   @property
   def name(self) -> str:

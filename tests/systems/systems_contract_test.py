@@ -7,6 +7,7 @@ import tensorflow as tf
 from asm_tf.errors import UserError
 from asm_tf.systems.registry import MYRIAD, SYSTEMS
 from asm_tf.systems.rollout import return_and_gradient, simulate
+from asm_tf.systems.system import System
 
 H, B = 6, 3
 LIGHT = {'DoublePendulum': {'substeps': 1}}  # eager Runge-Kutta steps are slow
@@ -118,3 +119,20 @@ def test_simulate_refuses_actions_that_do_not_fit():
   system = SYSTEMS['InvasivePlant'](H)
   with pytest.raises(ValueError, match='expected'):
     simulate(system, tf.zeros([B, H, 1]))
+
+
+@pytest.mark.parametrize(('attribute', 'value', 'message'), [
+    ('state_bounds', ((0.0, 1.0),) * 2, 'start has 1 numbers and state_bounds 2 pairs'),
+    ('control_bounds', ((1.0, -1.0),), 'the lower number first'),
+    ('start', (9.0,), 'outside its state_bounds')])
+def test_attributes_that_do_not_fit_are_one_line(attribute, value, message):
+  class Broken(System):
+    start = (0.5,)
+    state_bounds = ((0.0, 1.0),)
+    control_bounds = ((-1.0, 1.0),)
+    dt = 1.0
+
+  assert Broken(4).state_size == 1
+  setattr(Broken, attribute, value)
+  with pytest.raises(UserError, match=f'Broken.*{message}'):
+    Broken(4)
