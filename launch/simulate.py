@@ -93,7 +93,7 @@ def read_actions(source: str, system: System, reference: scores.Reference | None
   try:
     actions = np.full(shape, float(source))
   except ValueError:
-    actions = _from_file(source)
+    actions = _from_file(source, system)
   if actions.shape != shape:
     raise UserError(f'--actions={source} has shape {list(actions.shape)}: {system.name} at '
                     f'H={system.horizon} takes {list(shape)}, a list of H lists of m numbers.')
@@ -112,7 +112,7 @@ def roll_out(system: System, actions: np.ndarray) -> dict:
           'return': float(rewards.sum()), 'gradient': gradient.tolist()}
 
 
-def _from_file(source):
+def _from_file(source, system):
   try:
     content = json.loads(pathlib.Path(source).read_text(encoding='utf-8'))
   except OSError as error:
@@ -123,6 +123,9 @@ def _from_file(source):
   if isinstance(content, dict):
     if 'actions' not in content:
       raise UserError(f'--actions={source} has no key "actions": add it or give a list [H][m].')
+    if content.get('system', system.name) != system.name:
+      raise UserError(f'--actions={source} is of {content["system"]}, not of {system.name}: give a '
+                      'file of that system, or a list [H][m].')
     content = content['actions']
   try:
     return np.array(content, np.float64)

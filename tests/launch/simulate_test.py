@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from asm_tf.environments import scores
+from asm_tf.errors import UserError
 from launch import simulate
 
 
@@ -30,6 +31,8 @@ def test_output_is_input_again(tmp_path):
   run(system='InvasivePlant', actions='random', seed=3, out=str(first))
   run(system='InvasivePlant', actions=str(first), out=str(second))
   assert json.loads(first.read_text()) == json.loads(second.read_text())
+  with pytest.raises(UserError, match='is of InvasivePlant, not of Harvest'):
+    run(system='Harvest', actions=str(first))
 
 
 def test_number_and_float32(tmp_path, capsys):
