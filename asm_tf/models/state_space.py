@@ -7,7 +7,9 @@ recurrent unit (Orvieto et al., 2023, the diagonal form of S4), between norm and
     e_t <- e_t + W gelu(y_t) * sigmoid(V gelu(y_t))
 
 lambda = exp(-exp(nu) + i theta) keeps |lambda| from growing beyond 1. At the start the memories
-exp(-nu) range from one step to a few horizons, and gamma = sqrt(1 - |lambda|^2).
+exp(-nu) range from one step to a few horizons, gamma = sqrt(1 - |lambda|^2), and theta turns by up
+to four times within its memory (as in S4D-Lin: Gu et al., 2022): what remembers long turns slowly,
+or it would average out the slow states that it is there for.
 """
 
 import math
@@ -25,6 +27,7 @@ from asm_tf.models.unrolling import Carry, chunks
 
 _LONGEST_MEMORY = 4  # horizons
 _LARGEST_PHASE = math.pi / 4  # radians a step
+_LARGEST_TURN = 8 * math.pi  # radians a memory
 _CHUNK = 200  # steps
 
 
@@ -37,7 +40,8 @@ class _Layer(tf.keras.layers.Layer):
     self._norm = LayerNorm(dtype=self.dtype, name='norm')
     memory = np.geomspace(1, _LONGEST_MEMORY * horizon, state_size)  # steps
     self._log_decay = self._weight('log_decay', -np.log(memory))
-    self._phase = self._weight('phase', _LARGEST_PHASE * (np.arange(state_size) * 0.618 % 1))
+    turn = _LARGEST_TURN * (np.arange(state_size) * 0.618 % 1)
+    self._phase = self._weight('phase', np.minimum(turn / memory, _LARGEST_PHASE))
     self._log_gamma = self._weight('log_gamma', np.log(1 - np.exp(-2 / memory)) / 2)
     self._input = self._dense(2 * state_size, 'input', use_bias=False)
     self._output = self._dense(size, 'output', use_bias=False)
