@@ -91,12 +91,12 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   require_types()
 
 
-def require_bound(function: Callable, files: Sequence[str], parameters: Sequence[str],
+def require_bound(function: str, files: Sequence[str], parameters: Sequence[str],
                   remedy: str) -> None:
   """Raises `UserError` unless gin files bind these parameters of a function.
 
   Args:
-    function: a configurable.
+    function: its name in gin.
     files: that were parsed.
     parameters: names.
     remedy: what to give instead.

@@ -42,7 +42,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
   from asm_tf.training.run_folder import json_line
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.require_bound(
-      configurables.figure, gin_files, ('cells', 'run_cells', 'table', 'draw'),
+      'figure', gin_files, ('cells', 'run_cells', 'table', 'draw'),
       'give a file of gin/figures/')
   settings = gin.get_bindings(configurables.figure, resolve_references=False)
   if 'run_sweep' in str(settings['run_cells']):

@@ -87,7 +87,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   from launch.weights_and_biases import synchronised
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.require_bound(
-      configurables.train, gin_files, ('system', 'horizon', 'make_agent'), 'give one of gin/ '
+      'train', gin_files, ('system', 'horizon', 'make_agent'), 'give one of gin/ '
       'itself first, such as gin/myriad_lstm.gin (sweeps: launch.sweep, figures: launch.figure)')
   seed = _bind_seed(seed)
   strategy = make_strategy(**(devices or {}))

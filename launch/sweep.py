@@ -37,7 +37,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | N
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.require_bound(
-      configurables.training_cells, gin_files, ('models', 'systems', 'horizons', 'num_env_steps'),
+      'training_cells', gin_files, ('models', 'systems', 'horizons', 'num_env_steps'),
       'give one of gin/sweeps/, such as gin/sweeps/smoke.gin')
   command_line.refuse_bindings_of_runs(
       gin_bindings, ('training_cells', 'run_sweep'), lambda name: 'make it a variation, '

@@ -1,10 +1,12 @@
 """The training runs in a folder, and why some of them are left out."""
 
 import pathlib
+import re
 
 from asm_tf.errors import UserError
+from asm_tf.experiments.cells import is_locked
 from asm_tf.experiments.statistics import label
-from asm_tf.experiments.training_runs import finished_rows, last_words, read_run
+from asm_tf.experiments.training_runs import finished_rows, read_run
 
 
 def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
@@ -38,6 +40,24 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
     raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
   repeated = _repeated(evaluated)
   return [row for name, row in evaluated.items() if name not in repeated], repeated | failed
+
+
+def last_words(folder: str | pathlib.Path) -> dict[str, str]:
+  """Returns {path of a run below `folder`: last line of its log} of runs that ended too early.
+
+  A sweep writes the log, in its folder of runs. While it is at work, a run that has not begun is
+  not among them, and one that another process is training never is.
+  """
+  folder, found = pathlib.Path(folder), {}
+  for log in sorted(folder.rglob('*.log')):
+    run, sweep = log.with_suffix(''), log.absolute().parent.parent / 'sweep.lock'
+    has_ended = not is_locked(run / 'lock') and (run.exists() or not is_locked(sweep))
+    is_ours = log.absolute().parent.name == 'runs' and sweep.exists()
+    if not is_ours or (run / 'summary.json').exists() or not has_ended:
+      continue
+    lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
+    found[run.relative_to(folder).as_posix()] = lines[-1]
+  return found
 
 
 def _repeated(rows):

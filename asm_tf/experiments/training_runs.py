@@ -23,7 +23,6 @@ from collections.abc import Sequence
 
 from asm_tf import gin_files
 from asm_tf.errors import UserError, require_at_least
-from asm_tf.experiments.cells import is_locked
 from asm_tf.systems.registry import SYSTEMS
 from asm_tf.training.run_folder import read_config, read_rows
 
@@ -252,24 +251,6 @@ def row_of_cell(rows: dict[str, dict], cell: dict) -> dict:
   last = next(i for i, steps in enumerate(row['env_steps']) if steps >= cell['num_env_steps'])
   return cell | {key: value[:last + 1] if key in _CURVES + CAUSES else value
                  for key, value in row.items() if key not in cell}
-
-
-def last_words(folder: str | pathlib.Path) -> dict[str, str]:
-  """Returns {path of a run below `folder`: last line of its log} of runs that ended too early.
-
-  A sweep writes the log, in its folder of runs. While it is at work, a run that has not begun is
-  not among them, and one that another process is training never is.
-  """
-  folder, found = pathlib.Path(folder), {}
-  for log in sorted(folder.rglob('*.log')):
-    run, sweep = log.with_suffix(''), log.absolute().parent.parent / 'sweep.lock'
-    has_ended = not is_locked(run / 'lock') and (run.exists() or not is_locked(sweep))
-    is_ours = log.absolute().parent.name == 'runs' and sweep.exists()
-    if not is_ours or (run / 'summary.json').exists() or not has_ended:
-      continue
-    lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
-    found[run.relative_to(folder).as_posix()] = lines[-1]
-  return found
 
 
 def read_run(folder: str | pathlib.Path) -> dict:

@@ -96,7 +96,6 @@ def train(options: RunOptions, system: Callable[[int], System | GymnasiumSystem]
       _LOG.warning('nothing will be learned: the run ends after %d environment steps, and the '
                    'first %d explore at random (Trainer.warmup_steps).', loop.num_env_steps,
                    trainer.warmup_steps)
-    _name_what_is_not_read(options.command_line or {})
     folder.open(options.command_line)
     workers.require_same(gin.config_str())
     _train(folder, trainer, loop, workers, seed, options)
@@ -123,6 +122,7 @@ def _train(folder, trainer, loop, workers, seed, options):
                     f'than {loop.num_env_steps}: resume it for as many at least, or give another '
                     '--root_dir.')
   rows = folder.begin(None if wall_seconds is None else trainer.env_steps)
+  _name_what_is_not_read(options.command_line or {})
   recorder = Recorder(folder, trainer.system, loop.num_env_steps, wall_seconds or 0.0,
                       trainer.env_steps, rows, show_bar=workers.index == 0)
   profiler = Profiler(trainer, folder.path / 'train', options.profile)

@@ -380,14 +380,14 @@ def test_a_run_in_training_has_no_last_words(tmp_path):
   (tmp_path / 'sweep.lock').touch()
   (run / 'logs').mkdir()
   (run / 'logs' / 'debug.log').touch()  # others' logs are none of ours
-  assert training_runs.last_words(tmp_path) == {'runs/one': '46%|### | 10'}
+  assert found_runs.last_words(tmp_path) == {'runs/one': '46%|### | 10'}
   with locked(run / 'lock'):
-    assert training_runs.last_words(tmp_path) == {}
+    assert found_runs.last_words(tmp_path) == {}
   (tmp_path / 'runs' / 'two.log').touch()  # its run has not begun
-  assert set(training_runs.last_words(tmp_path)) == {'runs/one', 'runs/two'}
-  assert set(training_runs.last_words(tmp_path / 'runs')) == {'one', 'two'}
+  assert set(found_runs.last_words(tmp_path)) == {'runs/one', 'runs/two'}
+  assert set(found_runs.last_words(tmp_path / 'runs')) == {'one', 'two'}
   with locked(tmp_path / 'sweep.lock'):
-    assert set(training_runs.last_words(tmp_path)) == {'runs/one'}
+    assert set(found_runs.last_words(tmp_path)) == {'runs/one'}
 
 
 def test_a_run_of_which_nothing_was_evaluated_is_not_finished(tmp_path):

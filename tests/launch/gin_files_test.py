@@ -226,9 +226,11 @@ def test_the_soak_binds_what_there_is():
     gin.clear_config()
 
 
-def test_bindings_that_nothing_reads_are_named(tmp_path, monkeypatch, caplog):
-  build(['gin/myriad_cem.gin'], tmp_path / 'run', monkeypatch, 'ModelLearner.learning_rate=7',
-        'SequenceSearchAgent.refit=False', 'train.horizon=6')
-  named = [record.getMessage().split('=')[1] for record in caplog.records]
+def test_bindings_that_nothing_reads_are_named(tmp_path, caplog):
+  bindings = ('NUM_ENV_STEPS=12', 'Trainer.warmup_steps=6', 'ModelLearner.learning_rate=7',
+              'SequenceSearchAgent.refit=False', 'train.horizon=6')
+  launch_main.run(['gin/myriad_cem.gin'], [*SMALL, *bindings], str(tmp_path / 'run'))
+  named = [record.getMessage().split('=')[1] for record in caplog.records
+           if 'changes nothing' in record.getMessage()]
   assert 'ModelLearner.learning_rate' in named
-  assert not {'SequenceSearchAgent.refit', 'train.horizon'} & set(named)
+  assert not {'SequenceSearchAgent.refit', 'train.horizon', 'NUM_ENV_STEPS'} & set(named)
