@@ -6,10 +6,12 @@ recurrent unit (Orvieto et al., 2023, the diagonal form of S4), between norm and
     x_t = lambda x_{t-1} + gamma B u_t,   y_t = Re(C x_t) + D u_t,   u_t = norm(e_t)
     e_t <- e_t + W gelu(y_t) * sigmoid(V gelu(y_t))
 
-lambda = exp(-exp(nu) + i theta) keeps |lambda| from growing beyond 1. At the start the memories
-exp(-nu) range from one step to a few horizons, gamma = sqrt(1 - |lambda|^2), and theta turns by up
-to four times within its memory (as in S4D-Lin: Gu et al., 2022): what remembers long turns slowly,
-or it would average out the slow states that it is there for.
+lambda = exp(exp(nu) (-1 + i omega)) keeps |lambda| from growing beyond 1. At the start the memories
+exp(-nu) range from one step to a few horizons, gamma = sqrt(1 - |lambda|^2), and omega, in radians
+a memory, is 0 for every other number (S4D-Real) and up to four turns for the rest (S4D-Lin: Gu et
+al., 2022): what remembers long turns slowly, or it would average out the slow states that it is
+there for. Nor can an optimiser's step turn it far: of an angle in radians a step, Adam's 1e-3 is
+half a radian at H = 500.
 """
 
 import math
@@ -40,8 +42,9 @@ class _Layer(tf.keras.layers.Layer):
     self._norm = LayerNorm(dtype=self.dtype, name='norm')
     memory = np.geomspace(1, _LONGEST_MEMORY * horizon, state_size)  # steps
     self._log_decay = self._weight('log_decay', -np.log(memory))
-    turn = _LARGEST_TURN * (np.arange(state_size) * 0.618 % 1)
-    self._phase = self._weight('phase', np.minimum(turn / memory, _LARGEST_PHASE))
+    i = np.arange(state_size)
+    turn = _LARGEST_TURN * (i * 0.618 % 1) * (i % 2)
+    self._turn = self._weight('turn', np.minimum(turn, _LARGEST_PHASE * memory))
     self._log_gamma = self._weight('log_gamma', np.log(1 - np.exp(-2 / memory)) / 2)
     self._input = self._dense(2 * state_size, 'input', use_bias=False)
     self._output = self._dense(size, 'output', use_bias=False)
@@ -63,8 +66,9 @@ class _Layer(tf.keras.layers.Layer):
 
   def _rate(self):
     """lambda, real and imaginary part."""
-    size = tf.exp(-tf.exp(self._log_decay))
-    return size * tf.cos(self._phase), size * tf.sin(self._phase)
+    decay = tf.exp(self._log_decay)
+    size, phase = tf.exp(-decay), decay * self._turn
+    return size * tf.cos(phase), size * tf.sin(phase)
 
   def _drive(self, e):
     u = self._norm(e)

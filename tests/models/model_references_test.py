@@ -196,8 +196,8 @@ def test_state_space_is_its_complex_recurrence():
          for t, a in enumerate(actions)]
     starts = np.split(linear(model._start, initial_state), 2)
     for layer, start in zip(model._stack, starts, strict=True):
-      nu, theta, gamma = layer._log_decay.numpy(), layer._phase.numpy(), layer._log_gamma.numpy()
-      rate, b, c = np.exp(-np.exp(nu) + 1j * theta), layer._input.kernel, layer._output.kernel
+      nu, omega, gamma = layer._log_decay.numpy(), layer._turn.numpy(), layer._log_gamma.numpy()
+      rate, b, c = np.exp(np.exp(nu) * (1j * omega - 1)), layer._input.kernel, layer._output.kernel
       b = b[:, :3].numpy() + 1j * b[:, 3:].numpy()
       c = c[:3].numpy() - 1j * c[3:].numpy()  # of Re(C x)
       w, v = np.split(layer._gate.kernel.numpy(), 2, 1)
@@ -222,6 +222,16 @@ def test_state_space_starts_with_memories_from_a_step_to_some_horizons():
     size = np.hypot(re, im)
     np.testing.assert_allclose(np.exp(layer._log_gamma), np.sqrt(1 - size**2), rtol=1e-10)
     np.testing.assert_allclose((-1 / np.log(size))[[0, -1]], [1, 4 * HORIZON], rtol=1e-10)
+
+
+def test_an_optimisers_step_turns_what_remembers_long_by_little_over_the_horizon():
+  model = StateSpace(Normalizer(N, 500), N, M)
+  layer = model._stack[0]
+  before = np.angle(tf.complex(*layer._rate()))
+  layer._turn.assign_add(np.full(layer.state_size, 1e-3, np.float32))
+  turned = np.angle(tf.complex(*layer._rate())) - before
+  memory = np.exp(-layer._log_decay)
+  assert np.all(np.abs(turned) * np.minimum(memory, 500) < 1.1e-3)
 
 
 def test_markov_adds_a_relu_network_to_the_state():
