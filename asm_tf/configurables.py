@@ -127,8 +127,8 @@ _CONSTRUCTED: dict[type, tuple[str, ...]] = {
 }
 
 train = gin.configurable(_train, denylist=['options'])
-figure = gin.configurable(_figure, denylist=['preset', 'folder', 'command'])
-run_sweep = gin.configurable(_run_sweep, denylist=['folder', 'cells', 'command'])
+figure = gin.configurable(_figure, denylist=['preset', 'folder'])
+run_sweep = gin.configurable(_run_sweep, denylist=['folder', 'cells'])
 training_cells = gin.configurable(_training_cells)
 for _name, (_sweep, _run, _analysis) in EXPERIMENTS.items():
   for _function in (_sweep.cells, _run.run, _analysis.table, _analysis.draw):
@@ -141,5 +141,5 @@ for _configurable, _given in _GIVEN.items():
       _configurable, denylist=[name for name in _given if name in _parameters])
 for _class, _given in _CONSTRUCTED.items():
   gin.configurable(_class, denylist=list(_given))
-gin.external_configurable(run_cells, denylist=['folder', 'cells', 'command'])
+gin.external_configurable(run_cells, denylist=['folder', 'cells'])
 gin.external_configurable(preset_cells, denylist=['preset'])

@@ -16,7 +16,8 @@ import sys
 from absl import flags
 from tqdm import tqdm
 
-from benchmarks import speed
+from asm_tf.training import origin
+from benchmarks import other_python, speed
 from benchmarks.serve import serve
 from launch import command_line
 
@@ -45,14 +46,15 @@ def main():
   rows = {(row['model'], row['horizon']): row for row in speed.read_rows(out)}
   if not given.rows:
     command_line.require_writable('out', out)
+    of_jax = other_python.versions(given.jax_python, 'jax', 'optax')
     cells = [(model, int(horizon)) for model in given.models for horizon in given.horizons]
     for cell in tqdm(cells, unit='cell'):
-      rows[cell] = _compare(*cell, given.jax_python, given.repeats)
+      rows[cell] = _compare(*cell, given.jax_python, given.repeats, of_jax)
       speed.write_rows(out, [row for _, row in sorted(rows.items())])
   print(table([row for _, row in sorted(rows.items())]))
 
 
-def _compare(model, horizon, jax_python, repeats):
+def _compare(model, horizon, jax_python, repeats, of_jax):
   """The row of a model at a horizon: medians, lowest and highest milliseconds of both."""
   commands = {
       'ours': [sys.executable, '-m', 'benchmarks.against_jax', f'--serve={model},{horizon}'],
@@ -74,11 +76,9 @@ def _compare(model, horizon, jax_python, repeats):
   for process in processes.values():
     process.stdin.close()
     process.wait()
-  of_jax = subprocess.run([jax_python, '-c', 'import jax; print(jax.__version__)'], text=True,
-                          check=True, stdout=subprocess.PIPE).stdout.strip()
   row = {'model': model, 'horizon': horizon,
-         'command': command_line.command('benchmarks.against_jax'),
-         'versions': {'tensorflow': importlib.metadata.version('tensorflow'), 'jax': of_jax},
+         'command': origin.command(),
+         'versions': {'tensorflow': importlib.metadata.version('tensorflow'), **of_jax},
          **speed.origin()}
   for update in UPDATES:
     for name, answers in seconds.items():

@@ -21,9 +21,9 @@ from launch import command_line
 
 _BATCH_SIZE, _EVALUATED = 16, 256  # trajectories
 
-flags.DEFINE_integer('horizon', 50, 'H.')
-flags.DEFINE_integer('updates', 1200, 'Policy updates.')
-flags.DEFINE_integer('seed', 0, 'Of everything random.')
+flags.DEFINE_integer('horizon', 50, 'H.', lower_bound=2)
+flags.DEFINE_integer('updates', 1200, 'Policy updates.', lower_bound=1)
+flags.DEFINE_integer('seed', 0, 'Of everything random.', lower_bound=0)
 
 
 class Pendulum(SequenceModel):

@@ -29,7 +29,8 @@ from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError, one_line
-from benchmarks import speed
+from asm_tf.training import origin
+from benchmarks import other_python, speed
 from launch import command_line
 
 SCORES = (0.9, 0.95)
@@ -63,6 +64,7 @@ def main():
     references = {(system, horizon): stored_reference(system, horizon)
                   for system in given.systems for horizon in map(int, given.horizons)}
     command_line.require_writable('out', out)
+    other_python.versions(given.jax_python, 'jax')
     done = {_key(row) for row in rows}
     cells = [(*cell, seed, who, given.limit) for seed in range(given.seeds) for cell in references
              for who in ('ours', 'theirs')]
@@ -128,7 +130,7 @@ def _measure(system, horizon, seed, who, limit, reference, clone, jax_python):
           'seconds': {key: point[0] for key, point in reached.items()},
           'env_steps': {key: point[1] for key, point in reached.items()},
           'ended': ended, 'ended_by': ended_by[0], 'curve': curve,
-          'command': command_line.command('benchmarks.time_to_score'), **speed.origin()}
+          'command': origin.command(), **speed.origin()}
 
 
 def _evaluations(command, folder, who, limit, ended_by):

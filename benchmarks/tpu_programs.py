@@ -19,7 +19,7 @@ from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
-from benchmarks import speed
+from benchmarks import other_python, speed
 from launch import command_line
 
 MODELS = ('lstm', 'rnn', 'transformer', 'ssm', 'markov', 'history_lstm', 'history_transformer')
@@ -53,7 +53,8 @@ def main():
   rows = speed.read_rows(out)
   if not given.rows:
     command_line.require_writable('out', out)
-    versions = _versions(given.jax_python)
+    versions = {'versions': other_python.versions(given.jax_python, 'jax', 'libtpu'),
+                **speed.origin()}
     exports = list(itertools.product(
         given.models, map(int, given.horizons), given.dtypes, map(int, given.times),
         [int(given.chips)]))
@@ -64,18 +65,6 @@ def main():
         rows += [row | versions for row in made]
         speed.write_rows(out, rows)
   print(table(rows))
-
-
-def _versions(jax_python):
-  """Of what compiles; `UserError` where it is not installed."""
-  names = ('jax', 'libtpu')
-  ask = f'import importlib.metadata as m; print(*(m.version(name) for name in {names}))'
-  try:
-    done = subprocess.run([jax_python, '-c', ask], text=True, capture_output=True, check=True)
-  except (OSError, subprocess.CalledProcessError) as error:
-    raise UserError(f'--jax_python={jax_python} has no jax and libtpu: make an environment of '
-                    'their own (benchmarks/tpu_programs.py says how).') from error
-  return {'versions': dict(zip(names, done.stdout.split(), strict=True))} | speed.origin()
 
 
 def _compile(export, topologies, jax_python, limit):
@@ -90,14 +79,10 @@ def _compile(export, topologies, jax_python, limit):
     for topology in topologies:
       cell = dict(zip(_CELL, (*export, topology), strict=True))
       if done.returncode:
-        yield [cell | {'program': 'export', 'error': _last_line(done.stderr)}]
+        yield [cell | {'program': 'export', 'error': other_python.last_line(done.stderr)}]
         continue
       with Compiler(jax_python, topology, cell['chips'], limit) as compiler:
         yield [cell | {'program': path.stem} | compiler.measure(path) for path in programs]
-
-
-def _last_line(said):
-  return said.strip().split('\n')[-1]
 
 
 class Compiler:
@@ -133,8 +118,9 @@ class Compiler:
       if self._process.stdout.readline().strip() != 'ready':
         code, self._process = self._process.wait(), None
         said.seek(0)
-        raise UserError(f'{" ".join(self._command)} does not start (code {code}: '
-                        f'{_last_line(said.read())}): mend the environment of --jax_python.')
+        why = other_python.last_line(said.read())
+        raise UserError(f'{" ".join(self._command)} does not start (code {code}: {why}): mend the '
+                        'environment of --jax_python.')
 
 
 def table(rows):

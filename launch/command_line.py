@@ -10,7 +10,6 @@ import logging as std_logging
 import os
 import pathlib
 import re
-import shlex
 import sys
 import tokenize
 import warnings
@@ -21,7 +20,7 @@ import gin
 from absl import app, flags, logging
 from gin import config_parser
 
-from asm_tf import gin_files
+from asm_tf import atomic_files, gin_files
 from asm_tf.errors import FailedRuns, UserError, one_line
 from launch import help
 from launch.binding_types import require_types
@@ -76,7 +75,7 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   except (UnicodeDecodeError, SyntaxError, tokenize.TokenError) as error:  # Python's, of any text
     raise UserError(f'{", ".join(map(str, files))} cannot be read as gin ({error}): give a file '
                     'such as gin/myriad_lstm.gin.') from error
-  macros = set(_macros())
+  macros = {*_macros(), *re.findall(r'%(\w+)', gin.config_str())}  # that are set or used
   try:
     with_gin_errors(lambda: gin.parse_config(bindings), bindings)
   except ModuleNotFoundError as error:
@@ -105,26 +104,28 @@ def require_bound(function: str, files: Sequence[str], parameters: Sequence[str]
     raise UserError(f'--gin_file={files[0]} does not say what to do: {remedy}.')
 
 
-def refuse_bindings_of_runs(bindings: Sequence[str], understood: Sequence[str],
-                            remedy: Callable[[str], str]) -> None:
-  """Raises `UserError` for bindings that would not reach the runs of a sweep or a figure.
+def refuse_bindings_of_runs(understood: Sequence[str], remedy: Callable[[str], str]) -> None:
+  """Raises `UserError` for what was bound and would not reach the runs of a sweep or a figure.
 
   Args:
-    bindings: of the command line.
-    understood: what may be bound.
+    understood: the functions whose parameters may be bound, beside macros.
     remedy: function (name of a binding) -> what to do instead.
   """
-  for binding in bindings:
-    name = binding.split('=')[0].strip()
-    if name.split('.')[0] not in understood:
-      raise UserError(f'--gin_bindings={name}=... would not reach the runs: {remedy(name)}.')
+  for (_, selector), values in gin.config._CONFIG.items():
+    function = selector.split('.')[-1]
+    if function not in (*understood, 'macro'):
+      name = f'{function}.{next(iter(values))}'
+      raise UserError(f'{name} would not reach the runs: {remedy(name)}.')
 
 
 def require_files(flag: str, files: Sequence[str]) -> None:
   """Raises `UserError` unless all gin files that a flag names exist."""
   for file in files:
-    if gin_files.find(file) is None:
+    found = gin_files.find(file)
+    if found is None:
       raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
+    if not os.access(found, os.R_OK):
+      raise UserError(f'--{flag}={file} may not be read: mend its permissions.')
 
 
 def _refuse_imports(file, above=()):
@@ -156,11 +157,6 @@ class _Names(config_parser.ParserDelegate):
 
   def macro(self, scoped_name):
     return scoped_name
-
-
-def command(module: str) -> str:
-  """Returns the command line as it was given, to be stored with its results."""
-  return f'python -m {module} {shlex.join(sys.argv[1:])}'
 
 
 def _macros():
@@ -226,23 +222,17 @@ def make_folder(path: pathlib.Path) -> None:
 
 
 def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object]) -> None:
-  """Writes a file in one step, so that an interruption leaves the old one intact."""
-  # Another process may be writing the same file.
-  part = path.with_name(f'{path.stem}.{os.getpid()}.part{path.suffix}')
+  """As that of `atomic_files`; `UserError` where the file cannot be written."""
   try:
-    write(part)
-    os.replace(part, path)
+    atomic_files.write_in_one_step(path, write)
   except OSError as error:
     raise UserError(f'{path} can not be written ({error.strerror}): choose another path.'
                     ) from error
-  finally:
-    with contextlib.suppress(OSError):  # it is there only where something failed
-      part.unlink()
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """Writes a text file in one step."""
-  write_in_one_step(path, lambda part: part.write_text(text, encoding='utf-8'))
+  """As that of `atomic_files`; `UserError` where the file cannot be written."""
+  write_in_one_step(path, lambda draft: draft.write_text(text, encoding='utf-8'))
 
 
 def write_pictures(folder: pathlib.Path, pictures: dict[str, 'Figure']) -> None:

@@ -111,7 +111,7 @@ def _settings_of(run_dir, allow_gin_imports):
   from asm_tf.training.run_folder import require_readable_version
   require_readable_version(run_dir)
   command_line.parse_gin([str(run_dir / 'config.gin')], [], allow_gin_imports)
-  settings = gin.get_bindings(configurables.train)
+  settings = command_line.with_gin_errors(lambda: gin.get_bindings(configurables.train))
   if not {'system', 'horizon', 'seed'} <= settings.keys():
     raise UserError(f'{run_dir / "config.gin"} is cut short: put it back (a run of the same '
                     'command in another folder writes the same one).')

@@ -47,11 +47,11 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
   settings = gin.get_bindings(configurables.figure, resolve_references=False)
   if 'run_sweep' in str(settings['run_cells']):
     command_line.refuse_bindings_of_runs(
-        gin_bindings, ('preset_cells', 'run_sweep', 'figure'),
+        ('preset_cells', 'run_sweep', 'figure'),
         lambda name: f'add {name!r} to the variations of preset_cells.{preset}, in a gin file that '
                      f'includes {gin_files[0]}')
-  rows, table, pictures = command_line.with_gin_errors(lambda: configurables.figure(
-      folder=folder, preset=preset, command=command_line.command('launch.figure')))
+  rows, table, pictures = command_line.with_gin_errors(
+      lambda: configurables.figure(folder=folder, preset=preset))
   text = ''.join(map(json_line, rows))
   command_line.write_text(folder / 'rows.jsonl', text)
   command_line.write_text(folder / 'table.md', table + '\n')

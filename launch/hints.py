@@ -6,6 +6,7 @@ import re
 
 import gin
 
+from asm_tf import gin_files
 from launch.renamed_bindings import RENAMED
 
 
@@ -25,6 +26,8 @@ def hint(message: str, bindings: tuple[str, ...] = ()) -> str:
   if found := re.search(r"Configurable '((?:\w+\.)*?(?:\w+))' doesn't have a parameter named "
                         r"'(\w+)'", message):
     return _unknown_parameter(*found.groups())
+  if found := re.search(r"to configurable 'macro' .*in scope '(\w+)'", message):
+    return f'Nothing sets {found[1]}: give --gin_bindings={found[1]}=VALUE. '
   if found := re.search(r"missing 1 required positional argument: .* to configurable '(\w+)'",
                         message):
     return f'@{found[1]} is meant, without brackets: who uses it calls it. '
@@ -36,9 +39,9 @@ def hint(message: str, bindings: tuple[str, ...] = ()) -> str:
 def _unquoted(token, bindings):
   name, value = 'NAME', token
   for binding in bindings:
-    left, _, right = binding.partition('=')
+    left, right = gin_files.parts_of(binding)
     if token in right and not re.search(rf"""['"].*{re.escape(token)}""", right):
-      name, value = left.strip(), right.strip()
+      name, value = left, right
   if token in _configurables():
     return f'{name}=@{token} is meant: a class or function begins with @. '
   near = _near(token, _configurables())

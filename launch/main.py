@@ -44,22 +44,24 @@ def define_flags() -> None:
 
 def main() -> int:
   given = flags.FLAGS
-  files, seed = given.gin_file, given.seed
+  files, seed, before = given.gin_file, given.seed, None
   if given.reproduce is not None:
-    files, of_run = reproduced(given.reproduce, files)
-    seed = of_run if seed is None else seed
+    before = reproduced(given.reproduce, files)
+    files = [str(pathlib.Path(given.reproduce) / 'config.gin')]
+    seed = before['seed'] if seed is None else seed
   elif not files:
     raise UserError('--gin_file is missing: give a configuration, such as gin/myriad_lstm.gin '
                     '(--list shows them all).')
   return run(files, given.gin_bindings, given.root_dir, seed, given.resume,
              {'profile': given.profile, 'wandb': given.wandb}, given.allow_gin_imports,
              {'name': given.strategy, 'use_gpu': given.use_gpu, 'tpu': given.tpu,
-              'replicas': given.replicas})
+              'replicas': given.replicas}, before)
 
 
 def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: str | None = None,
         seed: int | None = None, resume: bool = False, monitoring: dict | None = None,
-        allow_gin_imports: bool = False, devices: dict | None = None) -> int:
+        allow_gin_imports: bool = False, devices: dict | None = None,
+        reproduces: dict | None = None) -> int:
   """Runs the command with the flags of the same names; returns the exit code.
 
   Args:
@@ -71,6 +73,8 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
     monitoring: {flag: value} of --profile and --wandb.
     allow_gin_imports: the flag.
     devices: {flag: value} of --strategy (here 'name'), --use_gpu, --tpu and --replicas.
+    reproduces: 'gin_files' and 'gin_bindings' of the run whose config.gin is given, which the
+      new run keeps as its own, so that a report counts it as the same model.
   """
   command_line.require_files('gin_file', gin_files)
   if resume and not root_dir:
@@ -79,6 +83,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
 
   from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
   from asm_tf.experiments.cells import is_locked
+  from asm_tf.training import origin
   from asm_tf.training.run_folder import RunFolder
   from asm_tf.training.stop_signal import Stopped
   from asm_tf.training.strategies import make_strategy
@@ -97,8 +102,10 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   root_dir = root_dir or _default_root_dir(gin_files[0], seed)
   watch = monitoring or {}
   project = watch.get('wandb') if Workers(strategy).index == 0 else None  # one run for them all
-  command = {'gin_files': [str(file) for file in gin_files], 'gin_bindings': list(gin_bindings),
-             'seed': seed, 'command': command_line.command('launch.main')}
+  asked = reproduces or {'gin_files': list(map(str, gin_files)), 'gin_bindings': []}
+  command = {'gin_files': asked['gin_files'],
+             'gin_bindings': [*asked['gin_bindings'], *gin_bindings],
+             'seed': seed, 'command': origin.command()}
   try:
     if project:  # of a folder that is refused, the run at W&B stays as it is
       folder = RunFolder(root_dir, resume)
@@ -119,7 +126,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
 def _bind_seed(seed):
   """Binds and returns the given seed, that of the configuration where there is none."""
   if seed is None:
-    seed = gin.get_bindings('train', resolve_references=False).get('seed', 0)
+    seed = command_line.with_gin_errors(lambda: gin.get_bindings('train')).get('seed', 0)
   require_at_least(0, seed=seed)
   if seed > _LARGEST_SEED:
     raise UserError(f'seed is {seed}: give one of at most {_LARGEST_SEED}.')
@@ -127,8 +134,8 @@ def _bind_seed(seed):
   return seed
 
 
-def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[list[str], int]:
-  """Returns the gin files and the seed that start a run again.
+def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> dict:
+  """Returns the gin files, the gin bindings and the seed of a run that is started again.
 
   What has changed since, of code and libraries, is said in a line: the numbers may differ then.
 
@@ -144,7 +151,9 @@ def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[li
   folder = pathlib.Path(run_dir)
   try:
     before = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
-    seed, made_by = int(before['seed']), dict(before['versions'])
+    of_run = {'gin_files': list(before['gin_files']), 'gin_bindings': list(before['gin_bindings']),
+              'seed': int(before['seed'])}
+    made_by = dict(before['versions'])
     (folder / 'config.gin').read_bytes()
   except (OSError, ValueError, KeyError, TypeError) as error:
     raise UserError(f'--reproduce={run_dir} holds no run that can be read ({error}): give a folder '
@@ -158,7 +167,7 @@ def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> tuple[li
     differ.append('uncommitted changes of the code')
   if differ:
     print(f'numbers may differ: {"; ".join(differ)}.')
-  return [str(folder / 'config.gin')], seed
+  return of_run
 
 
 def _result(summary):

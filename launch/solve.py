@@ -23,6 +23,7 @@ from asm_tf.optimal_control.optimum import Optimum
 from asm_tf.optimal_control.random_policy import random_return
 from asm_tf.systems.registry import MYRIAD, SYSTEMS
 from asm_tf.systems.system import System
+from asm_tf.training import origin
 from launch import command_line
 
 
@@ -47,6 +48,8 @@ def main() -> None:
 
 def run(names: Sequence[str], horizons: Sequence[int], save: bool) -> None:
   """Solves and prints every name at every horizon, the shorter horizons first."""
+  if save:
+    command_line.require_writable('save', scores.TABLE)
   solved = {name: dict(rows) for name, rows in scores.read_table().items()}
   cells = tqdm([(name, horizon) for name in names for horizon in horizons],
                desc='solving', unit='system', disable=not sys.stderr.isatty())
@@ -84,7 +87,7 @@ def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
 def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
   """Puts one row into the table, in one atomic step, unless the stored optimum is better."""
   table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'systems': {}}
-  row = row | {'command': command_line.command('launch.solve'), 'versions': _versions()}
+  row = row | {'command': origin.command(), 'versions': _versions()}
   stored = table['systems'].setdefault(name, {}).get(str(horizon))
   if stored is not None and stored['optimal'] >= row['optimal']:
     row = stored | {key: row[key] for key in ('random', 'random_se')}

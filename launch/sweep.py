@@ -40,7 +40,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), out: str | N
       'training_cells', gin_files, ('models', 'systems', 'horizons', 'num_env_steps'),
       'give one of gin/sweeps/, such as gin/sweeps/smoke.gin')
   command_line.refuse_bindings_of_runs(
-      gin_bindings, ('training_cells', 'run_sweep'), lambda name: 'make it a variation, '
+      ('training_cells', 'run_sweep'), lambda name: 'make it a variation, '
       f"--gin_bindings=\"training_cells.variations={{'{name}': (..,)}}\"")
   cells = command_line.with_gin_errors(configurables.training_cells)
   given = {} if address is None else {'address': address}

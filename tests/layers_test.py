@@ -9,8 +9,8 @@ from tests.support.paths import REPOSITORY
 MODULES = sorted((REPOSITORY / 'asm_tf').rglob('*.py'))
 
 # Lowest first; a layer may use itself and every layer below it.
-ORDER = ('quiet', '', 'errors', 'cores', 'gin_files', 'memory', 'random_streams',
-         'systems', 'models', 'policies',
+ORDER = ('quiet', '', 'errors', 'atomic_files', 'usable_numbers', 'cores', 'gin_files', 'memory',
+         'random_streams', 'systems', 'models', 'policies',
          'gradients', 'environments', 'replay', 'agents', 'training', 'experiments',
          'configurables')
 # Beside the order: what these may use, and which layers may use these.

@@ -91,10 +91,12 @@ class AsmAgent(tf_agent.TFAgent):
         *self._learners, self.model_validation, self._gradient_comparison) if part is not None))
 
   def _train(self, experience, weights=None):
+    if weights is not None:
+      raise NotImplementedError('weights of episodes have no meaning for this agent.')
     if experience.observation.shape[1] != self.train_sequence_length:
       raise ValueError(f'experience has {experience.observation.shape[1]} rows per trajectory, '
                        f'expected {self.train_sequence_length}.')
-    self.model_learner.update(experience, weights)
+    self.model_learner.update(experience)
     for learner in self.other_learners:
       learner.update(experience)
     self.train_step_counter.assign_add(1)
@@ -115,7 +117,9 @@ class AsmAgent(tf_agent.TFAgent):
     self.policy_learner.update(starts, noise, scale)
 
   def _loss(self, experience, weights=None, training=False):
-    return tf_agent.LossInfo(self.model_learner.loss(experience, weights, training), extra=())
+    if weights is not None:
+      raise NotImplementedError('weights of episodes have no meaning for this agent.')
+    return tf_agent.LossInfo(self.model_learner.loss(experience, training), extra=())
 
   @property
   def _learners(self):

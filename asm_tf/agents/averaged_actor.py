@@ -25,7 +25,8 @@ class AveragedActor(tf.Module):
 
     Args:
       make_actor: builds one actor.
-      rate: weight of the newest policy in the average, above 0; at 1 the average is the newest.
+      rate: weight of the newest policy in the average, above 0, where its trust is 1; at 1 the
+        average is the newest then.
 
     Raises:
       UserError: for another rate.

@@ -47,23 +47,21 @@ class ModelLearner(tf.Module):
     self._world.normalizer.update(
         episodes.observation[..., :-1], episode_steps.states_visited(episodes))
 
-  def update(self, experience: Trajectory, weights: tf.Tensor | None = None) -> None:
-    """Makes one update with sequences, a Trajectory [B, T+1, ...], and weights [B] of them."""
-    self._apply(self._gradient(*self._batch(experience, weights)))
+  def update(self, experience: Trajectory) -> None:
+    """Makes one update with sequences, a Trajectory [B, T+1, ...]."""
+    self._apply(self._gradient(*self._batch(experience)))
 
-  def loss(self, experience: Trajectory, weights: tf.Tensor | None = None,
-           training: bool = False) -> tf.Tensor:
+  def loss(self, experience: Trajectory, training: bool = False) -> tf.Tensor:
     """Returns the prediction loss, a scalar, of the sequences that `update` takes."""
-    return self._loss(*self._batch(experience, weights), training=training)
+    return self._loss(*self._batch(experience), training=training)
 
-  def _batch(self, experience, weights):
-    """Observations, actions and, where there are any, weights [B], or [B, T] of the steps taken."""
+  def _batch(self, experience):
+    """Observations, actions and, where a sequence may end early, weights [B, T] of its steps."""
     sequences = experience.observation, experience.action[:, :-1]
     if self._has_full_sequences:
-      return sequences if weights is None else (*sequences, weights)
+      return sequences
     # Their mean is 1 over the whole batch: the mean over microbatches is the masked mean.
-    of_steps = mask_weights(episode_steps.steps_taken(experience))
-    return *sequences, of_steps if weights is None else of_steps * weights[:, None]
+    return *sequences, mask_weights(episode_steps.steps_taken(experience))
 
   def _loss(self, observations, actions, weights=None, *, training=False):
     first_step = tf.cast(observations[:, 0, -1], tf.int32) if self._has_windows else None

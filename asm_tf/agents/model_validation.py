@@ -19,6 +19,13 @@ from asm_tf.replay import episode_steps
 
 SHARPNESS = 6  # at a tenth less skill on new episodes the policy learns at half its rate
 
+def skill_score(error: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
+  """Returns max(1 - error / reference, 0): 0 where there was nothing to predict (reference 0).
+
+  An error that is no number is no skill either.
+  """
+  return tf.where(error < reference, tf.math.divide_no_nan(reference - error, reference), 0.0)
+
 
 class ModelValidation(tf.Module):
   """Measures the skill of the model on new episodes, and the trust that follows from it.
@@ -71,7 +78,7 @@ class ModelValidation(tf.Module):
     """Validates the model on new episodes, a Trajectory [B, H+1, ...]."""
     weights = mask_weights(episode_steps.steps_taken(episodes))
     self._validate([episodes.observation[..., :-1], episodes.action[:, :-1], weights],
-                   tf.reduce_sum(episodes.reward[:, :-1], 1))
+                   episode_steps.returns(episodes))
 
   def update_scale(self) -> tf.Tensor:
     """Returns the factor of the policy's learning rate, a scalar from 0 to 1."""
@@ -85,8 +92,7 @@ class ModelValidation(tf.Module):
     error = tf.where(weights > 0, error, 0.0)
     spread = tf.reshape(self._moments.spread, true.shape[1:])
     reference = tf.reduce_mean(scale(spread)**2, -1)  # [H]
-    gain = tf.maximum(tf.math.divide_no_nan(reference - error, reference), 0.0)
-    skill = tf.reduce_mean(weights * gain, 1)  # [1 + B]
+    skill = tf.reduce_mean(weights * skill_score(error, reference), 1)  # [1 + B]
     trained, unseen = skill[0], tf.reduce_mean(skill[1:])
     trust = trained * tf.minimum(tf.math.divide_no_nan(unseen, trained), 1.0)**SHARPNESS
     self.trust.assign(trust)

@@ -22,6 +22,7 @@ from asm_tf.gradients.policy_gradient import (
 from asm_tf.models.running_moments import RunningMoments
 from asm_tf.models.timed import ActorFromStep
 from asm_tf.random_streams import Stream
+from asm_tf.replay import episode_steps
 
 
 class PolicyLearner(tf.Module):
@@ -88,7 +89,7 @@ class PolicyLearner(tf.Module):
   def observe(self, episodes: Trajectory) -> None:
     """Takes new episodes, a Trajectory [B, H+1, ...], into the scale of the returns."""
     if self._return_moments is not None:
-      self._return_moments.update(tf.reduce_sum(episodes.reward[:, :-1], 1, keepdims=True))
+      self._return_moments.update(episode_steps.returns(episodes)[:, None])
 
   def starts(self, experience: Trajectory) -> tf.Tensor:
     """Returns [batch_size, n+1], where sequences begin, reused in turn if there are fewer."""
@@ -97,7 +98,10 @@ class PolicyLearner(tf.Module):
     return tf.ensure_shape(tf.gather(starts, rows), [size, starts.shape[-1]])
 
   def draw_noise(self) -> tf.Tensor:
-    """Draws standard normal noise for the actions of one update, [batch_size, T, m]."""
+    """Draws standard normal noise for the actions of one update, [batch_size, T, m].
+
+    T is H, or k+1 with a critic, whose last action is the critic's own.
+    """
     return self._generator.normal(self._noise_shape)
 
   def update(self, starts: tf.Tensor, noise: tf.Tensor, scale: tf.Tensor | float = 1.0) -> None:
@@ -105,9 +109,9 @@ class PolicyLearner(tf.Module):
 
     Args:
       starts: [batch_size, n+1], the states and steps to imagine from.
-      noise: [batch_size, T, m], standard normal draws.
+      noise: of `draw_noise`.
       scale: of the learning rate, and of the new policy's weight in the average, 0 to 1; at 0
-        there is no update.
+        (or where it is no number) there is no update.
     """
     scale = tf.convert_to_tensor(scale, tf.float32)
     tf.cond(scale > 0, lambda: self._apply(self._gradient(starts, noise), scale), lambda: None)

@@ -40,11 +40,10 @@ class RewardUnits(tf.Module):
 
   def observe(self, episodes: Trajectory) -> None:
     """Takes new episodes, a Trajectory [B, H+1, ...], into the running moments."""
-    rewards = episodes.reward[:, :-1]
     if self._time_aware:
-      self._moments.update(tf.reduce_sum(rewards, 1, keepdims=True))
+      self._moments.update(episode_steps.returns(episodes)[:, None])
     else:
-      self._moments.update(tf.reshape(rewards, [-1, 1]),
+      self._moments.update(tf.reshape(episodes.reward[:, :-1], [-1, 1]),
                            tf.reshape(episode_steps.steps_taken(episodes), [-1]))
 
   @property

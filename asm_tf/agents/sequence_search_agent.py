@@ -21,6 +21,7 @@ from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.errors import UserError, require_at_least
 from asm_tf.policies.acting_step import acting_step
 from asm_tf.random_streams import Stream
+from asm_tf.replay import episode_steps
 
 _SMALLEST_STD = 1e-3
 
@@ -65,7 +66,7 @@ class SequenceSearchAgent(tf_agent.TFAgent):
 
   def observe(self, episodes: Trajectory) -> None:
     """Takes one new episode, a Trajectory [1, H+1, ...]."""
-    actions, reached = episodes.action[0, :-1], tf.reduce_sum(episodes.reward[0, :-1])
+    actions, reached = episodes.action[0, :-1], episode_steps.returns(episodes)[0]
     better = reached > self._best_return
     self._best.assign(tf.where(better, actions, self._best))
     self._best_return.assign(tf.maximum(reached, self._best_return))

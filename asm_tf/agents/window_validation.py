@@ -4,7 +4,7 @@ import tensorflow as tf
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents.agent_setup import AgentSetup
-from asm_tf.agents.model_validation import SHARPNESS
+from asm_tf.agents.model_validation import SHARPNESS, skill_score
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.agents.world import World
 from asm_tf.gradients.policy_gradient import Actor, roll_out
@@ -105,7 +105,7 @@ class WindowValidation(tf.Module):
     error = tf.where(error < _LARGEST_ERROR, error, _LARGEST_ERROR)
     for total, new in ((self._error, error), (self._reference, change)):
       total.assign(kept * total + tf.reduce_sum(new))
-    return tf.maximum(1 - tf.math.divide_no_nan(self._error, self._reference), 0.0)
+    return skill_score(self._error, self._reference)
 
   def _imagined_returns(self, model, start, first_step, noise):
     actor = ActorFromStep(self._actor, first_step)

@@ -21,20 +21,20 @@ from collections.abc import Callable, Iterator
 import gin
 from tqdm import tqdm
 
+from asm_tf.atomic_files import write_text
 from asm_tf.errors import UserError
-from asm_tf.training.origin import versions
-from asm_tf.training.run_folder import json_line, write_atomically
+from asm_tf.training.origin import command, versions
+from asm_tf.training.run_folder import json_line
 
 
 def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict], list[dict]],
-              command: str | None = None) -> list[dict]:
+              ) -> list[dict]:
   """Runs the cells that are missing.
 
   Args:
     folder: path of the experiment's folder.
     cells: list of dicts.
     run: function (cell) -> list of rows, which are dicts.
-    command: the command line that asks for them, kept in the rows.
 
   Returns:
     The rows of all the cells in their order, each with the fields of its cell.
@@ -59,7 +59,7 @@ def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict
         if not path.exists():
           with locked(path.with_suffix('.lock'), wait) as mine:
             if mine and not path.exists():
-              _run_cell(path, cell, run, command)
+              _run_cell(path, cell, run)
         bar.update(sum(path.exists() for path in paths) - bar.n)
   return [row for path in paths for row in _rows(path)]
 
@@ -72,12 +72,12 @@ def _rows(path):
                     'again.') from error
 
 
-def _run_cell(path, cell, run, command):
+def _run_cell(path, cell, run):
   began = time.monotonic()
   rows = run(cell)
-  stamp = {'wall_seconds': time.monotonic() - began, 'command': command, 'versions': versions()}
+  stamp = {'wall_seconds': time.monotonic() - began, 'command': command(), 'versions': versions()}
   try:
-    write_atomically(path, ''.join(json_line(cell | row | stamp) for row in rows))
+    write_text(path, ''.join(json_line(cell | row | stamp) for row in rows))
   except OSError as error:
     raise UserError(f'cannot write {path} ({error.strerror}): mend that; the same command runs '
                     'this cell again.') from error
@@ -116,7 +116,7 @@ def is_locked(path: pathlib.Path) -> bool:
 def _check_same_configuration(path):
   now = gin.config_str()
   if not path.exists():
-    write_atomically(path, now)
+    write_text(path, now)
   elif path.read_bytes() != now.encode():
     raise UserError(f'{path.parent} holds results of another configuration (see config.gin in '
                     'it): give another folder.')

@@ -9,18 +9,17 @@ from matplotlib.figure import Figure
 def figure(folder: str | pathlib.Path, preset: str, cells: Callable[[str], list[dict]],
            run_cells: Callable[..., list[dict]], table: Callable[[list[dict]], str],
            draw: Callable[[list[dict]], dict[str, Figure]],
-           command: str | None = None) -> tuple[list[dict], str, dict[str, Figure]]:
+           ) -> tuple[list[dict], str, dict[str, Figure]]:
   """Runs an experiment and analyses what is there.
 
   Args:
     folder: of the experiment.
     preset: 'smoke', 'quick' or 'paper': how much to run.
     cells: function (preset) -> list of cells.
-    run_cells: function (folder, cells, command) -> rows, that runs what is missing:
+    run_cells: function (folder, cells) -> rows, that runs what is missing:
       `run_cells` in this process, or `run_sweep` for cells that are training runs.
     table: function (rows) -> Markdown.
     draw: function (rows) -> {name: matplotlib `Figure`}.
-    command: the command line that asks for it, kept in the rows.
 
   Returns:
     Rows, Markdown table, {name: `Figure`}.
@@ -28,7 +27,7 @@ def figure(folder: str | pathlib.Path, preset: str, cells: Callable[[str], list[
   Raises:
     UserError: for a folder that cannot be written or holds another configuration.
   """
-  rows = run_cells(folder=folder, cells=cells(preset), command=command)
+  rows = run_cells(folder=folder, cells=cells(preset))
   return rows, table(rows), draw(rows)
 
 

@@ -55,8 +55,11 @@ def last_words(folder: str | pathlib.Path) -> dict[str, str]:
     is_ours = log.absolute().parent.name == 'runs' and sweep.exists()
     if not is_ours or (run / 'summary.json').exists() or not has_ended:
       continue
-    lines = re.split(r'[\r\n]+', log.read_text(encoding='utf-8', errors='replace').strip())
-    found[run.relative_to(folder).as_posix()] = lines[-1]
+    try:
+      text = log.read_text(encoding='utf-8', errors='replace')
+    except OSError as error:
+      text = f'its log cannot be read ({error.strerror})'
+    found[run.relative_to(folder).as_posix()] = re.split(r'[\r\n]+', text.strip())[-1]
   return found
 
 

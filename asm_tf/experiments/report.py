@@ -6,7 +6,6 @@ import statistics
 import numpy as np
 from matplotlib.figure import Figure
 
-from asm_tf.errors import UserError
 from asm_tf.experiments import statistics as run_statistics
 from asm_tf.experiments.training_runs import CAUSES
 from asm_tf.plots.scores import draw_with_intervals
@@ -106,7 +105,7 @@ def _draw_systems(rows):
   for row in rows:
     if row['horizon'] is not None or not is_against_h:
       cells.setdefault(row['system'], {}).setdefault(run_statistics.label(row), []).append(row)
-  last = {horizon: _last_common_step(found, horizon)
+  last = {horizon: run_statistics.common_steps(found)[-1]
           for horizon, found in by_horizon(rows).items()} if is_against_h else {}
 
   def points(runs):
@@ -156,11 +155,15 @@ def _median_and_range(points):
 
 def measure(rows: list[dict]) -> tuple[str, str, float | None]:
   """Returns (curve, label, height of the optimum): scores where all systems have an optimum."""
-  scored = {(row['system'], row['horizon']) for row in rows
-            if any(score is not None for score in row['normalised_score'])}
-  if all((row['system'], row['horizon']) in scored for row in rows):
+  if all(map(_is_scored, rows)):
     return 'normalised_score', 'IQM of the score', 1.0
   return 'return', 'IQM of the return', None
+
+
+def _is_scored(row):
+  """Whether a run has scores where it has returns: a run that diverged has neither."""
+  return (any(score is not None for score in row['normalised_score'])
+          or all(value is None for value in row['return']))
 
 
 def by_horizon(rows: list[dict]) -> dict[int | None, list[dict]]:
@@ -182,7 +185,7 @@ def _table(rows, horizon):
   """One horizon: a line per model, a column per system, and the aggregate over all systems."""
   value, ylabel, _ = measure(rows)
   systems = list(dict.fromkeys(row['system'] for row in rows))
-  last = _last_common_step(rows, horizon)
+  last = run_statistics.common_steps(rows)[-1]
   matrices, shared, steps_of_shared = _comparable(rows, value)
   # The systems that all models share may have been trained further than the others.
   column = np.argmin(np.abs(steps_of_shared - last)) if matrices else 0
@@ -221,15 +224,6 @@ def _table(rows, horizon):
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
                  f'{minutes:.1f} |')
   return '\n'.join(lines)
-
-
-def _last_common_step(rows, horizon):
-  """At which all runs of a horizon were evaluated."""
-  steps = run_statistics.common_steps(rows)
-  if not steps:
-    raise UserError(f'the runs of {_named(horizon)} have no evaluation at a common step: report on '
-                    'runs of one eval_interval.')
-  return steps[-1]
 
 
 def _table_of_causes(rows):

@@ -19,8 +19,8 @@ def score_matrices(
   """{model: scores [seeds, systems, T]} of rows of one horizon.
 
   A model counts with the systems that every model has a run of, with the seeds that it has on
-  all of them, and at the steps at which all of these runs were evaluated. What is not finite is
-  -inf, worse than any other run.
+  all of them, and at the steps of `common_steps`. What is not finite is -inf, worse than any
+  other run.
 
   Args:
     rows: of `training_runs`, of one horizon.
@@ -47,14 +47,12 @@ def score_matrices(
 
 
 def common_steps(rows: list[dict]) -> list[int]:
-  """The environment steps at which all of the rows' runs were evaluated, in order.
+  """The environment steps at which runs are compared: those of the shortest, in order.
 
-  Where episodes have no common length (H is None), evaluations fall due at the same steps and
-  come some steps later, at the end of an episode: then they are the steps of the shortest run.
+  Of the other runs the nearest evaluations count (`at_step`): where episodes have no common length
+  evaluations come some steps after they fall due, and runs may differ in their eval_interval.
   """
-  if any(row['horizon'] is None for row in rows):
-    return min((row['env_steps'] for row in rows), key=lambda steps: steps[-1])
-  return sorted(set.intersection(*(set(row['env_steps']) for row in rows))) if rows else []
+  return min((row['env_steps'] for row in rows), key=lambda steps: steps[-1], default=[])
 
 
 def at_step(row: dict, step: int, value: str) -> float | None:

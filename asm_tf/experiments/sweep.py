@@ -13,22 +13,17 @@ import sys
 from tqdm import tqdm
 
 from asm_tf import gin_files
-from asm_tf.errors import (
-  FailedRuns,
-  UserError,
-  one_line,
-  require_at_least,
-  require_not_negative,
-)
+from asm_tf.atomic_files import write_text
+from asm_tf.errors import FailedRuns, UserError, one_line, require_at_least, require_not_negative
 from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import locked
-from asm_tf.training.run_folder import json_line, write_atomically
+from asm_tf.training.run_folder import json_line
 
 _SECONDS_BETWEEN_LOOKS = 5  # at how far the runs are, which say so at every evaluation
 
 
-def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None = None,
-              cpus_per_run: int = 1, gpus_per_run: float = 0, retries: int = 1,
+def run_sweep(folder: str | pathlib.Path, cells: list[dict], cpus_per_run: int = 1,
+              gpus_per_run: float = 0, retries: int = 1,
               address: str | None = None) -> list[dict]:
   """Trains the missing cells and keeps a line per run in <folder>/results.jsonl.
 
@@ -36,7 +31,6 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None
     folder: of the sweep; the runs are in <folder>/runs. A row of results.jsonl is taken for its
       run, so that the rows alone are enough to go on from.
     cells: list of `training_cells`.
-    command: not used: a row holds the command of its own run.
     cpus_per_run: threads of a run; Ray starts as many runs at once as there are CPUs for.
     gpus_per_run: a fraction lets runs share a GPU.
     retries: times that a failed run is started again.
@@ -51,7 +45,6 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], command: str | None
       and more CPUs or GPUs a run than there are.
     FailedRuns: with the last line of each, after all the others have ended.
   """
-  del command
   require_at_least(1, cpus_per_run=cpus_per_run)
   require_at_least(0, retries=retries)
   require_not_negative(gpus_per_run=gpus_per_run)
@@ -105,7 +98,7 @@ def _write_results(folder):
   rows = training_runs.finished_rows(folder)
   results = folder / 'results.jsonl'
   try:
-    write_atomically(results, ''.join(map(json_line, rows.values())))
+    write_text(results, ''.join(map(json_line, rows.values())))
   except OSError as error:
     raise UserError(f'cannot write {results} ({error.strerror}): mend that, then go on with the '
                     'same command.') from error
@@ -143,7 +136,7 @@ def _train(runs, cells, cpus, gpus, retries, address, look):
           ray.get(run)
         except ray.exceptions.RayTaskError as error:
           failure = str(error.cause)
-          if retries_left:
+          if retries_left and not failure.startswith('exit code 2,'):  # bad input stays bad
             waiting[start(cell)] = cell, retries_left - 1
             continue
         except ray.exceptions.RayError as error:

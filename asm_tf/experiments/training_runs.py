@@ -78,11 +78,13 @@ def training_cells(models: Sequence[str], systems: Sequence[str], horizons: Sequ
   for horizon in horizons:
     if horizon is not None:
       require_at_least(2, horizons=horizon)
+    elif any(system in SYSTEMS for system in systems):
+      raise UserError('horizons has None, for which only Gymnasium has a length: give numbers.')
   for system in systems:
     if system not in SYSTEMS and not re.fullmatch(_ENVIRONMENT, str(system)):
       raise UserError(f'there is no system {system!r}: there are {", ".join(SYSTEMS)}, and '
                       "Gymnasium's environments, such as Pendulum-v1.")
-  for file in (gin_file(part) for model in models for part in model.split('+')):
+  for file in (gin_file(part) for model in models for part in str(model).split('+')):
     if not (gin_files.ROOT / file).is_file():
       raise UserError(f'{file} does not exist: name models by files of gin/, such as '
                       'myriad_lstm.')
@@ -101,7 +103,7 @@ def _literal(name, value):
   """A value as gin reads it, without spaces; strings that begin with @ or % are references."""
   is_reference = isinstance(value, str) and value[:1] in ('@', '%')
   text = value if is_reference else _without_spaces(value)
-  if (not isinstance(value, (bool, int, float, str, list, tuple)) or re.search(r'\s', text)
+  if (not isinstance(value, int | float | str | list | tuple | None) or re.search(r'\s', text)
       or is_reference and not re.fullmatch(_REFERENCE, text)):
     raise UserError(f'{name} varies over {value!r}: give numbers, words, or lists of them.')
   return text
@@ -197,6 +199,8 @@ def finished_rows(folder: str | pathlib.Path) -> dict[str, dict]:
     try:
       kept = map(json.loads, results.read_text(encoding='utf-8').splitlines())
       rows = {folder_of('', row).name: row for row in map(_checked, kept) if row['env_steps']}
+    except OSError as error:
+      raise UserError(f'{results} cannot be read ({error.strerror}): mend that.') from error
     except (ValueError, KeyError, TypeError) as error:
       raise UserError(f'{results} holds a line that is no row of a run ({error}): remove the '
                       'line.') from error
@@ -285,7 +289,7 @@ def read_run(folder: str | pathlib.Path) -> dict:
             'num_env_steps': int(num_env_steps),
             'seed': asked['seed'],
             'variation': ' '.join(binding for binding in bindings
-                                  if binding.split('=')[0].strip() not in _GIVEN)}
+                                  if gin_files.parts_of(binding)[0] not in _GIVEN)}
     curves = {key: [row[key] for row in rows] for key in _CURVES}
     curves |= {key: [row.get(key) for row in rows] for key in CAUSES
                if any(row.get(key) is not None for row in rows)}

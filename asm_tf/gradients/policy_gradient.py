@@ -68,7 +68,7 @@ def roll_out(model: SequenceModel, actor: Actor, initial_state: tf.Tensor, noise
 def open_loop_policy_gradient(model: SequenceModel, reward: Reward, actor: Actor,
                               initial_state: tf.Tensor, noise: tf.Tensor,
                               return_scale: tf.Tensor | float = 1.0,
-                              entropy_constant: float = 0.0) -> Imagined:
+                              entropy_constant: tf.Tensor | float = 0.0) -> Imagined:
   """Gradient of the mean imagined return and entropy bonus, by two passes.
 
   The objective is E[J] / return_scale + entropy_constant E[sum_t H(pi(s_t, t))].
@@ -115,7 +115,8 @@ def open_loop_policy_gradient(model: SequenceModel, reward: Reward, actor: Actor
 
 def sequential_policy_gradient(model: SequenceModel, reward: Reward, actor: Actor,
                                initial_state: tf.Tensor, noise: tf.Tensor,
-                               return_scale: tf.Tensor | float = 1.0, entropy_constant: float = 0.0,
+                               return_scale: tf.Tensor | float = 1.0,
+                               entropy_constant: tf.Tensor | float = 0.0,
                                closed_loop_weight: float = 0.0) -> Imagined:
   """Gradient by a tape through the sequential roll-out, from open loop to closed loop.
 

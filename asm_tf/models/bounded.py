@@ -27,6 +27,10 @@ class BoundedModel(WrappedModel):
            training: bool = False) -> tf.Tensor:
     return self._normalizer.bound(self._model(initial_state, actions, training=training))
 
+  def predict_teacher_forced(self, states: tf.Tensor, actions: tf.Tensor,
+                             training: bool = False) -> tf.Tensor:
+    return self._normalizer.bound(self._model.predict_teacher_forced(states, actions, training))
+
   def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor) -> tuple[tf.Tensor, Carry]:
     state, carry = self._model.step(carry, action, t)
     return self._normalizer.bound(state), carry

@@ -25,7 +25,7 @@ def prediction_loss(model: SequenceModel, normalizer: Normalizer, states: tf.Ten
     normalizer: its `Normalizer`.
     states: [B, T+1, n], the true states.
     actions: [B, T, m].
-    weights: [B], one per trajectory, or [B, T], one per step; None weights all alike.
+    weights: [B, T], one per step; None weights all alike.
     loss_weighting: 'uniform' weights every step alike, as in the paper. 'inverse_time'
       weights the error of s_t by 1/t, so that every doubling of t contributes the same. A
       model that must carry one action over a long horizon learns to do so from the first
@@ -41,9 +41,6 @@ def prediction_loss(model: SequenceModel, normalizer: Normalizer, states: tf.Ten
   if loss_weighting == 'inverse_time':
     step_weights = 1 / tf.range(1, squares.shape[1] + 1, dtype=squares.dtype)
     squares *= step_weights / tf.reduce_mean(step_weights)
-  if weights is not None and len(weights.shape) == 2:
-    return tf.reduce_mean(weights * squares)
-  squares = tf.reduce_mean(squares, 1)  # [B]
   return tf.reduce_mean(squares if weights is None else weights * squares)
 
 

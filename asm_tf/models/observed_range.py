@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from asm_tf.usable_numbers import are_usable
+
 
 class ObservedRange(tf.Module):
   """The smallest and the largest value of each component of vectors of one size."""
@@ -13,8 +15,8 @@ class ObservedRange(tf.Module):
     self._has_range = tf.Variable(False, trainable=False, name='has_range')
 
   def update(self, values: tf.Tensor, mask: tf.Tensor) -> None:
-    """Takes the rows of `values` [N, size] that are finite and that `mask` [N] selects."""
-    values = tf.boolean_mask(values, mask & tf.reduce_all(tf.math.is_finite(values), -1))
+    """Takes the rows of `values` [N, size] that are usable and that `mask` [N] selects."""
+    values = tf.boolean_mask(values, mask & tf.reduce_all(are_usable(values), -1))
     low, high = tf.reduce_min(values, 0), tf.reduce_max(values, 0)  # +-inf where there are none
     self._low.assign(tf.where(self._has_range, tf.minimum(self._low, low), low))
     self._high.assign(tf.where(self._has_range, tf.maximum(self._high, high), high))

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from asm_tf.usable_numbers import are_usable
+
 
 class RunningMoments(tf.Module):
   """Running mean and standard deviation of vectors of one size."""
@@ -13,12 +15,12 @@ class RunningMoments(tf.Module):
     self._squares = tf.Variable(tf.zeros([size], dtype), trainable=False, name='squares')
 
   def update(self, values: tf.Tensor, mask: tf.Tensor | None = None) -> None:
-    """Takes the rows of `values` [N, size] that are finite and that `mask` [N], if any, selects."""
-    finite = tf.reduce_all(tf.math.is_finite(values), -1, keepdims=True)  # [N, 1]
+    """Takes the rows of `values` [N, size] that are usable and that `mask` [N], if any, selects."""
+    taken = tf.reduce_all(are_usable(values), -1, keepdims=True)  # [N, 1]
     if mask is not None:
-      finite &= mask[:, None]
-    weights = tf.cast(finite, values.dtype)
-    values = tf.where(finite, values, tf.zeros_like(values))
+      taken &= mask[:, None]
+    weights = tf.cast(taken, values.dtype)
+    values = tf.where(taken, values, tf.zeros_like(values))
     count = tf.reduce_sum(weights)
     mean = tf.math.divide_no_nan(tf.reduce_sum(values, 0), count)
     # A second pass: the sum of large numbers has lost what a small spread needs.

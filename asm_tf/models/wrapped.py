@@ -21,5 +21,8 @@ class WrappedModel(SequenceModel):
   def grow_cache(self, carry: Carry, steps: int) -> Carry:
     return self._model.grow_cache(carry, steps)
 
+  def microbatch_size(self, horizon: int) -> int | None:
+    return self._model.microbatch_size(horizon)
+
   def cache_block(self, horizon: int) -> int:
     return self._model.cache_block(horizon)

@@ -68,7 +68,7 @@ def solve(system: System, warm_start: np.ndarray | None = None, starts: int = RA
   value, actions = max(((rolled_out_return(system, a), a) for a in candidates),
                        key=lambda pair: pair[0])
   if value <= optimum.value:
-    return dataclasses.replace(optimum, robust=optimum.value)
+    return optimum
   return Optimum(value, actions, 'IPOPT over clip patterns, then L-BFGS-B', optimum.value)
 
 

@@ -44,7 +44,7 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
 
   def most_bytes(self, env_steps: int) -> int:
-    """Returns the bytes that so many environment steps may take."""
+    """Returns the bytes of so many environment steps."""
     episodes = -(-env_steps // (self._length - 1))
     return min(self.capacity, episodes) * self._table.row_bytes
 

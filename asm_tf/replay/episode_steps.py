@@ -39,6 +39,11 @@ def pad(episodes: Trajectory, last: tf.Tensor) -> Trajectory:
   return padded._replace(action=cleared(padded.action), discount=cleared(padded.discount))
 
 
+def returns(episodes: Trajectory) -> tf.Tensor:
+  """[B], the sum of the rewards of each episode of a Trajectory [B, H+1, ...]."""
+  return tf.reduce_sum(episodes.reward[:, :-1], 1)
+
+
 def lengths(episodes: Trajectory) -> tf.Tensor:
   """[B], the number of steps of each episode of a Trajectory [B, H+1, ...]."""
   return tf.reduce_sum(tf.cast(steps_taken(episodes), tf.int32), 1)

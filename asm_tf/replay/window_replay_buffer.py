@@ -44,8 +44,9 @@ class WindowReplayBuffer(replay_buffer.ReplayBuffer):
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
 
   def most_bytes(self, env_steps: int) -> int:
-    """Returns the bytes that so many environment steps may take."""
-    return min(self.capacity, env_steps) * self._table.row_bytes
+    """Returns the bytes of so many environment steps, the ends of their episodes apart."""
+    tables = self._table, self._row_of_step, self._steps_before_row
+    return min(self.capacity, env_steps) * sum(table.row_bytes for table in tables)
 
   def batch_bytes(self, size: int) -> int:
     """Returns the bytes of a batch."""

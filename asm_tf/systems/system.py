@@ -66,9 +66,17 @@ class System:
     memory.require_memory(
         self.dtype.size * horizon * (self.state_size + self.action_size), 'an episode',
         'give a smaller horizon or fewer distractors')
+    self._require_pairs()
     self._state_low, self._state_high = np.array(self.state_bounds, np.float64).T
     self._control_low, self._control_high = np.array(self.control_bounds, np.float64).T
     self._require_fitting_bounds()
+
+  def _require_pairs(self):
+    for name in ('state_bounds', 'control_bounds'):
+      bounds = getattr(self, name)
+      if not bounds or any(np.shape(pair) != (2,) for pair in bounds):
+        raise UserError(f'{self.name}.{name} is {bounds}: give a pair (low, high) for each number, '
+                        'such as ((-1, 1),).')
 
   def _require_fitting_bounds(self):
     if len(self.start) != len(self._state_low):

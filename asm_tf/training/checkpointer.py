@@ -3,12 +3,13 @@
 import logging
 import os
 import pathlib
+import re
 import shutil
 
 import tensorflow as tf
 
+from asm_tf.atomic_files import write_text
 from asm_tf.errors import UserError, one_line
-from asm_tf.training.run_folder import write_atomically
 from asm_tf.training.trainer import Trainer
 from asm_tf.training.workers import Workers
 
@@ -107,9 +108,10 @@ class Checkpointer:
         return name
       problems.append(problem)
     if problems:
-      raise UserError(f'no checkpoint in {self._path} can be resumed ({problems[-1]}): restore the '
-                      'damaged files from a copy, or give another --root_dir to start afresh; '
-                      'this folder is left as it is.')
+      raise UserError(f'no checkpoint in {self._path} can be resumed ({problems[-1]}): restore '
+                      'damaged files from a copy, go back to the code that wrote them (run.json '
+                      'has its commit), or give another --root_dir to start afresh; this folder '
+                      'is left as it is.')
     return None
 
   def _why_not(self, name, rows):
@@ -126,10 +128,11 @@ class Checkpointer:
   def _names(self):
     """Names of the checkpoints, the newest first.
 
-    The folder is listed: TensorFlow's own list of checkpoints may be damaged too.
+    The folder is listed: TensorFlow's own list of checkpoints may be damaged too. Other names
+    are copies that somebody has put there.
     """
-    return sorted((index.stem for index in self._path.glob('ckpt-*.index')), key=_position,
-                  reverse=True)
+    return sorted((index.stem for index in self._path.glob('*.index')
+                   if re.fullmatch(r'ckpt(-\d+){1,3}', index.stem)), key=_position, reverse=True)
 
   def _keep_last(self, newest):
     """Deletes all but the newest and the one before it, and lists them as TensorFlow does.
@@ -141,7 +144,7 @@ class Checkpointer:
     for name in set(self._names()) - set(kept):
       for part in sorted(self._path.glob(f'{name}.*'), reverse=True):  # the index first
         part.unlink()
-    write_atomically(self._path / 'checkpoint', f'model_checkpoint_path: "{newest}"\n' + ''.join(
+    write_text(self._path / 'checkpoint', f'model_checkpoint_path: "{newest}"\n' + ''.join(
         f'all_model_checkpoint_paths: "{name}"\n' for name in reversed(kept)))
 
 

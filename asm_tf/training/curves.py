@@ -25,7 +25,8 @@ CURVES = {
         'Metrics/AverageReturn', 'Return of the last collected episode, exploration included.'),
     'updates': Curve('Metrics/Updates', "The agent's `train` calls so far."),
     'dropped_episodes': Curve(
-        'Metrics/DroppedEpisodes', 'Collected episodes left out because a number was not finite.'),
+        'Metrics/DroppedEpisodes',
+        'Collected episodes left out: a number was not finite, or 1e12 or more.'),
     'skipped_updates': Curve(
         'Metrics/SkippedUpdates', 'Updates left out because a gradient was not finite.'),
     'imagined_return': Curve(

@@ -88,7 +88,7 @@ class Evaluator:
         batches.append(self._run())
     episodes = tf.nest.map_structure(
         lambda *parts: tf.concat(parts, 0)[:self._episodes], *batches)
-    returns = tf.reduce_sum(episodes.reward[:, :-1], 1)
+    returns = episode_steps.returns(episodes)
     steps = episode_steps.lengths(episodes).numpy()
     mean_length = self._system.horizon if self._system.has_fixed_length else float(steps.mean())
     return Evaluation(

@@ -7,6 +7,8 @@ from typing import Any
 
 import gin
 
+from asm_tf import gin_files
+
 _MACROS = ('SYSTEM', 'ENVIRONMENT', 'HORIZON', 'NUM_ENV_STEPS')
 
 
@@ -27,8 +29,8 @@ def hyperparameters(command_line: dict) -> dict[str, Any]:
     with contextlib.suppress(ValueError):  # not bound
       values[macro] = gin.query_parameter(f'{macro}/gin.macro.value')
   for binding in command_line.get('gin_bindings', ()):
-    name, _, value = binding.partition('=')
-    values.setdefault(name.strip(), _literal(value.strip()))
+    name, value = gin_files.parts_of(binding)
+    values.setdefault(name, _literal(value))
   return {name: value if isinstance(value, (bool, int, float, str)) else str(value)
           for name, value in values.items()}
 

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from asm_tf.agents.execution import Execution, mean_of
-from asm_tf.models.loss import prediction_loss
+from asm_tf.errors import require_at_least, require_positive
+from asm_tf.models.loss import prediction_loss, require_loss_weighting
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
@@ -29,6 +30,9 @@ class FitSettings:
     learning_rate: at the start.
     loss_weighting: see `prediction_loss`.
     seed: of the batches.
+
+  Raises:
+    UserError: for numbers below 1, a learning rate that is not positive, an unknown weighting.
   """
 
   num_updates: int
@@ -37,6 +41,12 @@ class FitSettings:
   learning_rate: float = 1e-3
   loss_weighting: str = 'uniform'
   seed: int = 0
+
+  def __post_init__(self):
+    require_at_least(1, **{f'FitSettings.{name}': getattr(self, name) for name in (
+        'num_updates', 'measure_interval', 'batch_size')})
+    require_positive(**{'FitSettings.learning_rate': self.learning_rate})
+    require_loss_weighting('FitSettings.loss_weighting', self.loss_weighting)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import importlib.metadata
+import shlex
 import subprocess
 import sys
 from typing import Any
@@ -18,6 +19,11 @@ from asm_tf.cores import kind_of_cpu
 
 # Numbers depend on these too, where they are installed.
 _OTHERS = ('tensorflow-probability', 'scipy', 'gymnasium', 'mujoco')
+
+
+def command() -> str:
+  """Returns the command line of this process."""
+  return shlex.join(['python', *sys.orig_argv[1:]])
 
 
 def versions() -> dict[str, str]:

@@ -18,10 +18,12 @@ import fcntl
 import json
 import math
 import os
+import re
 from pathlib import Path
 
 import gin
 
+from asm_tf.atomic_files import write_text
 from asm_tf.errors import UserError
 from asm_tf.training import exploitation, failed_writes
 from asm_tf.training.origin import origin, versions
@@ -31,8 +33,8 @@ _EXTENDABLE = ('NUM_ENV_STEPS', 'TrainingLoop.num_env_steps')
 # What a run keeps in files, and what in folders.
 _FILES = ('run.json', 'operative_config.gin', 'metrics.jsonl', 'summary.json', 'lock')
 _FOLDERS = ('train', 'eval', 'checkpoints', 'policy', 'world_model')
-# Files that a killed start may have left.
-_LEFTOVERS = {'lock', 'config.gin.tmp'}
+# What a killed start may have left.
+_LEFTOVERS = re.compile(r'lock|config\.\d+\.part\.gin')
 
 
 class RunFolder:
@@ -76,7 +78,8 @@ class RunFolder:
       self._require_kinds()
     elif self.path.exists() and not self.path.is_dir():
       raise UserError(f'{self.path} is a file: give another --root_dir.')
-    elif self.path.exists() and {path.name for path in self.path.iterdir()} - _LEFTOVERS:
+    elif self.path.exists() and not all(
+        _LEFTOVERS.fullmatch(path.name) for path in self.path.iterdir()):
       raise UserError(f'{self.path} is not empty and holds no run: give another --root_dir.')
 
   def _require_kinds(self):
@@ -137,12 +140,12 @@ class RunFolder:
     if env_steps is None and summary.exists():
       raise UserError(f'{self.path} holds a finished run without its checkpoints, which cannot be '
                       'resumed: give another --root_dir.')
-    write_atomically(self._config, gin.config_str())
-    write_atomically(self.path / 'run.json',
+    write_text(self._config, gin.config_str())
+    write_text(self.path / 'run.json',
                      json.dumps(self._command_line | origin(), indent=2) + '\n')
     kept = [row for row in self.rows_left()
             if env_steps is not None and row['env_steps'] <= env_steps]
-    write_atomically(self._metrics, ''.join(map(json_line, kept)))
+    write_text(self._metrics, ''.join(map(json_line, kept)))
     self.num_rows = len(kept)
     summary.unlink(missing_ok=True)
     return kept
@@ -182,7 +185,7 @@ class RunFolder:
 
   def write_operative_config(self) -> None:
     """Writes every parameter that took effect."""
-    write_atomically(self.path / 'operative_config.gin', gin.operative_config_str())
+    write_text(self.path / 'operative_config.gin', gin.operative_config_str())
 
   def write_summary(self, seed: int) -> dict:
     """Writes summary.json from the rows and returns it."""
@@ -200,7 +203,7 @@ class RunFolder:
         'seed': seed,
         'versions': versions(),
     }
-    write_atomically(self.path / 'summary.json', json.dumps(summary, indent=2) + '\n')
+    write_text(self.path / 'summary.json', json.dumps(summary, indent=2) + '\n')
     return summary
 
 
@@ -236,17 +239,6 @@ def json_line(row: dict) -> str:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
   return json.dumps({key: finite(value) for key, value in row.items()}, allow_nan=False) + '\n'
-
-
-def write_atomically(path: str | Path, text: str) -> None:
-  """Writes a file completely or not at all, even when the process is killed."""
-  path = Path(path)
-  draft = path.with_name(path.name + '.tmp')
-  with failed_writes.naming(path), draft.open('w', encoding='utf-8') as file:
-    file.write(text)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(draft, path)
 
 
 def _bindings(config):

@@ -107,6 +107,8 @@ def _cluster():
   try:
     config = json.loads(text)
     workers = config['cluster']['worker']
+    if not isinstance(workers, list):
+      raise TypeError(f'worker is {workers!r}')
     if config['task']['type'] != 'worker' or not 0 <= config['task']['index'] < len(workers):
       raise ValueError(f'there is no task {config["task"]}')
     return workers

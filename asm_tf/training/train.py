@@ -11,7 +11,7 @@ import gin
 import tensorflow as tf
 from tf_agents.agents import tf_agent
 
-from asm_tf import memory
+from asm_tf import gin_files, memory
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
@@ -106,9 +106,8 @@ def _name_what_is_not_read(command_line):
   """Warns of bindings of the command line that no part of the run, all of it built, has read."""
   in_effect = gin.operative_config_str()
   for binding in command_line.get('gin_bindings', ()):
-    name, is_binding, _ = binding.partition('=')
-    name = '.'.join(name.strip().split('.')[-2:])
-    if is_binding and not re.search(rf'(^|[./]){re.escape(name)} =', in_effect, re.MULTILINE):
+    name, value = gin_files.parts_of(binding)
+    if value and not re.search(rf'(^|[./]){re.escape(name)} =', in_effect, re.MULTILINE):
       _LOG.warning('--gin_bindings=%s=... changes nothing: no part of this run reads it.', name)
 
 

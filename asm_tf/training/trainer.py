@@ -10,6 +10,7 @@ from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 from asm_tf import memory
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.execution import Execution
+from asm_tf.agents.sac_agent import SoftActorCritic
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.environments.system_environment import SystemEnvironment
@@ -24,6 +25,7 @@ from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.system import System
+from asm_tf.usable_numbers import are_usable
 
 # None of what is called from the loop needs AutoGraph, whose conversion of it takes seconds.
 _without_autograph = tf.autograph.experimental.do_not_convert
@@ -38,8 +40,8 @@ _MAX_CONSECUTIVE_DROPS = 10
 class Trainer(tf.Module):
   """Owns environment, replay and counters, and trains an agent with them.
 
-  An episode that holds a number that is not finite is dropped and counted: in a batch of 64
-  trajectories, one such episode makes the whole gradient worthless.
+  An episode that holds a number that is not finite, or 1e12 or more, is dropped and counted: in a
+  batch of 64 trajectories, one such episode makes the whole gradient worthless.
 
   Attributes:
     system: what is controlled.
@@ -92,8 +94,11 @@ class Trainer(tf.Module):
     noise = ColoredNoise(self._warmup_generator, system.horizon, system.action_size)
     specs = self.env.time_step_spec(), self.env.action_spec()
     self.agent = make_agent(AgentSetup(system, *specs, model_period, seed, execution))
-    steps = self.agent.train_sequence_length - 1
-    self._chunk = min(max(1, _CHUNK_STEPS // steps), _MOST_UPDATES)
+    rows = self.agent.train_sequence_length
+    if rows is None or rows < 2:
+      raise UserError(f'{type(self.agent).__name__} does not learn from a replay of steps (its '
+                      f'train_sequence_length is {rows}): give an off-policy agent.')
+    self._chunk = min(max(1, _CHUNK_STEPS // (rows - 1)), _MOST_UPDATES)
     self.replay = _make_replay(self.agent, system, (seed, Stream.REPLAY))
     self.batch_size = _usable_batch_size(self.replay, batch_size, execution)
     self._env_steps = tf.Variable(0, dtype=tf.int64, trainable=False, name='env_steps')
@@ -125,7 +130,7 @@ class Trainer(tf.Module):
 
   @property
   def dropped_episodes(self) -> int:
-    """Collected episodes that were dropped because they were not finite."""
+    """Collected episodes that were dropped: a number was not finite, or 1e12 or more."""
     return int(self._dropped)
 
   @property
@@ -147,7 +152,7 @@ class Trainer(tf.Module):
   def iterate(self) -> None:
     """Collects an episode unless updates are due, then does a chunk of updates."""
     steps, dropped = self.env_steps, self.dropped_episodes
-    with failures_of(self.env), _divergence_reported():
+    with failures_of(self.env), _divergence_of(self.agent):
       self._collect_and_update()
     if self.dropped_episodes > dropped:
       self._consecutive_drops += 1
@@ -177,10 +182,10 @@ class Trainer(tf.Module):
   def _take(self, episodes):
     """Takes a collected episode, a Trajectory [1, H+1, ...]."""
     self._env_steps.assign_add(tf.reduce_sum(tf.cast(episode_steps.lengths(episodes), tf.int64)))
-    self._collect_return.assign(tf.reduce_mean(tf.reduce_sum(episodes.reward[:, :-1], 1)))
+    self._collect_return.assign(tf.reduce_mean(episode_steps.returns(episodes)))
     parts = (episodes.observation, episodes.action, episodes.reward)
-    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(part)) for part in parts])
-    tf.cond(finite, lambda: self._learn_from(episodes), lambda: self._dropped.assign_add(1))
+    usable = tf.reduce_all([tf.reduce_all(are_usable(part)) for part in parts])
+    tf.cond(usable, lambda: self._learn_from(episodes), lambda: self._dropped.assign_add(1))
 
   def _learn_from(self, episodes):
     if hasattr(self.agent, 'observe'):
@@ -201,15 +206,16 @@ def _episode_program(driver, execution):
 
 
 @contextlib.contextmanager
-def _divergence_reported():
-  """A context for TF-Agents' SAC, which ends at a loss that is not finite."""
+def _divergence_of(agent):
+  """A context for TF-Agents' agents, which end at a loss that is not finite."""
   try:
     yield
   except tf.errors.InvalidArgumentError as error:
     if 'loss is inf or nan' not in error.message:
       raise
-    raise UserError('a loss of SAC is not finite: lower SoftActorCritic.critic_learning_rate and '
-                    'actor_learning_rate, and start again.') from error
+    rates = ('its learning rates', 'SoftActorCritic.critic_learning_rate and actor_learning_rate')
+    raise UserError(f'a loss of {type(agent).__name__} is not finite: lower '
+                    f'{rates[isinstance(agent, SoftActorCritic)]}, and start again.') from error
 
 
 def _usable_batch_size(replay, asked, execution):

@@ -74,9 +74,9 @@ class TrainingLoop:
         if trainer.only_drops_episodes:
           recorder.save(checkpointer)
           raise UserError(
-              f'the last episodes of {trainer.system.name} all hold numbers that are not finite '
-              f'({trainer.dropped_episodes} episodes were left out so far): mend its dynamics or '
-              'reward, then go on with --resume; the run is saved.')
+              f'the last episodes of {trainer.system.name} all hold numbers that are not finite, '
+              f'or 1e12 or more ({trainer.dropped_episodes} episodes were left out so far): mend '
+              'its dynamics or reward, then go on with --resume; the run is saved.')
         profiler.iterate()
         recorder.show_progress(trainer.env_steps)
         if trainer.updates and not is_traced:

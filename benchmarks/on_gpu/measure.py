@@ -52,7 +52,7 @@ def main(programs, out, seconds='540'):
 
 def _measurements(programs, device):
   """(name, function that measures): cuDNN and plain JAX after the cells that they stand beside."""
-  for folder in sorted(path for path in programs.iterdir() if path.is_dir()):
+  for folder in sorted(path for path in programs.iterdir() if path.is_dir() and not path.suffix):
     yield folder.name, lambda folder=folder: {
         path.stem: _program(path, device) for path in sorted(folder.glob('*.hlo'))}
     _, model, horizon, times, dtype = folder.name.split('-')

@@ -14,6 +14,7 @@ from absl import flags
 from tqdm import tqdm
 
 from asm_tf.errors import UserError
+from benchmarks import other_python
 from launch import command_line
 
 # (model, H, times Table 1's batches, products): the most telling first, 64 MiB in all.
@@ -54,7 +55,7 @@ def _export(cell, folder):
        f'--out={draft}'],
       capture_output=True, text=True)
   if done.returncode:
-    raise UserError(f'{cell} is not exported: {done.stderr.strip().splitlines()[-1]}')
+    raise UserError(f'{cell} is not exported: {other_python.last_line(done.stderr)}')
   for program in draft.glob('*.hlo'):
     if program.stem not in _TIMED:
       program.unlink()

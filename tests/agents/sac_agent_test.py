@@ -173,6 +173,6 @@ def test_a_policy_period_that_the_critic_cannot_keep_is_refused():
 
 def test_a_loss_that_is_not_finite_stops_the_run_in_one_line():
   diverging = trainer(critic_learning_rate=1e18)
-  with pytest.raises(UserError, match='a loss of SAC is not finite: lower'):
+  with pytest.raises(UserError, match='of SoftActorCritic is not finite: lower SoftActorCritic'):
     while diverging.updates < 20:
       diverging.iterate()

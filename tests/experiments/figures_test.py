@@ -17,6 +17,7 @@ from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import run_cells
 from asm_tf.experiments.statistics import label
 from asm_tf.experiments.theory.analysis import fits
+from asm_tf.training import origin
 from launch import command_line, figure
 from tests.support.paths import REPOSITORY
 
@@ -35,13 +36,13 @@ def fail(cell):
 
 
 def test_cells_are_run_once(tmp_path):
-  rows = run_cells(tmp_path, CELLS, run, 'the command')
+  rows = run_cells(tmp_path, CELLS, run)
   assert [(row['model'], row['seed'], row['value']) for row in rows] == [
       ('a', 0, 1), ('a', 0, 2), ('b', 0, 1), ('b', 0, 2),
       ('a', 1, 2), ('a', 1, 3), ('b', 1, 2), ('b', 1, 3)]
   assert all(row['wall_seconds'] >= 0 and row['versions']['tensorflow']
-             and row['command'] == 'the command' for row in rows)
-  assert run_cells(tmp_path, CELLS, fail, 'another') == rows
+             and row['command'] == origin.command() for row in rows)
+  assert run_cells(tmp_path, CELLS, fail) == rows
 
 
 def test_a_cell_that_stops_half_way_is_run_again_and_no_other(tmp_path):

@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 
+import gin
 import numpy as np
 import pytest
 from rliable import metrics
 
+from asm_tf import configurables  # noqa: F401  what gin knows
 from asm_tf.errors import FailedRuns, UserError
 from asm_tf.experiments import found_runs, report, statistics, sweep, training_runs
 from asm_tf.experiments.cells import locked
@@ -119,11 +121,31 @@ def test_runs_whose_episodes_end_early_are_compared_where_evaluations_fell_due()
   assert set(report.pictures(rows)) == {'systems', 'curves'}
 
 
+def test_runs_of_different_evaluation_intervals_are_compared_at_their_ends():
+  rows = [row('one', scores=(0.1, 0.5, 0.95)) | {'env_steps': [0, 480, 960]},
+          row('other', scores=(0.1, 0.99)) | {'env_steps': [0, 1000]}]
+  table = report.tables(rows)
+  assert table.startswith('H = 20, after 960 environment steps')
+  assert '| one | 0.950 |' in table
+  assert '| other | 0.990 |' in table
+
+
+def test_a_run_without_an_optimum_is_compared_by_its_return_and_not_called_infinite():
+  scored, unscored = (row(scores=scores, variation=variation) | {'return': [-20.0, -12.0]}
+                      for variation, scores in (
+                          ('', (0.1, 0.9)), ('Harvest.process_noise=0.1', (None, None))))
+  table = report.tables([scored, unscored])
+  assert 'not finite' not in table
+  assert '| -12.000 |' in table
+
+
 def test_values_of_a_variation_are_written_as_gin_reads_them():
   cells = training_cells(**GRID, variations={
-      'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3]})
-  assert cells[0]['variation'] == "a.sizes=(64,64) a.dtype='float64' a.model=@LSTM a.rate=0.001"
-  for value in ({1: 2}, 'two words', None, ['a b'], '@two words', '@LSTM\nimport evil', '@LSTM\\'):
+      'a.sizes': [(64, 64)], 'a.dtype': ['float64'], 'a.model': ['@LSTM'], 'a.rate': [1e-3],
+      'a.limit': [None]})
+  assert cells[0]['variation'] == (
+      "a.sizes=(64,64) a.dtype='float64' a.model=@LSTM a.rate=0.001 a.limit=None")
+  for value in ({1: 2}, 'two words', ['a b'], '@two words', '@LSTM\nimport evil', '@LSTM\\'):
     with pytest.raises(UserError, match='varies over'):
       training_cells(**GRID, variations={'a.b': [value]})
 
@@ -282,10 +304,10 @@ def test_a_folder_belongs_to_one_sweep_at_a_time(tmp_path):
 
 
 def test_bindings_that_no_run_would_see_are_refused(fresh_gin):
+  gin.parse_config(['run_sweep.retries = 0', 'MACRO = 1', 'Trainer.batch_size = 3'])
   with pytest.raises(UserError, match=r"would not reach the runs: vary 'Trainer.batch_size'\."):
-    command_line.refuse_bindings_of_runs(
-        ['run_sweep.retries=0', 'Trainer.batch_size=3'], ['run_sweep'],
-        lambda name: f'vary {name!r}')
+    command_line.refuse_bindings_of_runs(['run_sweep'], lambda name: f'vary {name!r}')
+  gin.clear_config()
   with pytest.raises(UserError, match=r'would not reach.*variations of preset_cells\.quick'):
     launch_figure.run(['gin/figures/sample_efficiency.gin'], ['training_cells.num_seeds=1'])
   with pytest.raises(UserError, match=r'would not reach.*training_cells\.variations'):
@@ -450,7 +472,7 @@ def test_a_picture_against_h_shows_what_the_table_does():
 
 def test_a_run_without_a_score_leaves_the_others_theirs():
   rows = [row(system=system, seed=seed) for system in 'ab' for seed in range(2)]
-  rows[0] |= {'normalised_score': [None, None], 'return': [7.0, 7.0]}
+  rows[0] |= {'normalised_score': [None, None], 'return': [None, None]}
   text = report.tables(rows)
   assert 'IQM of the score' in text
   assert 'not finite' in text

@@ -5,6 +5,7 @@ import json
 import gin
 import pytest
 
+from asm_tf.experiments.training_runs import read_run
 from asm_tf.training import origin
 from launch import main as launch_main
 from tests.support.paths import REPOSITORY
@@ -25,13 +26,16 @@ def _run_dir(tmp_path, fresh_gin):
 
 
 def test_a_run_is_started_again(run_dir, tmp_path, monkeypatch, capsys):
-  files, seed = launch_main.reproduced(str(run_dir))
-  assert seed == 5
+  before = launch_main.reproduced(str(run_dir))
   monkeypatch.chdir(tmp_path)
-  launch_main.run(files, seed=seed)
+  launch_main.run([f'{run_dir}/config.gin'], seed=before['seed'], reproduces=before)
   again, = tmp_path.glob('runs/run-*')  # named after the run, not after config.gin
   assert rows(again) == rows(run_dir)
   assert len(rows(again)) == 3
+  cells = [{name: read_run(folder)[name] for name in ('model', 'system', 'seed', 'variation')}
+           for folder in (run_dir, again)]
+  assert cells[0] == cells[1]
+  assert cells[0]['model'] == 'myriad_cem'
 
 
 def test_what_has_changed_since_is_said(run_dir, capsys):

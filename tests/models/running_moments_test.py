@@ -42,8 +42,8 @@ def test_are_zero_and_one_before_the_first_update():
   np.testing.assert_array_equal(moments.std, np.ones(3))
 
 
-@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf])
-def test_leave_out_rows_that_are_not_finite(bad):
+@pytest.mark.parametrize('bad', [np.nan, np.inf, -np.inf, 1e20])
+def test_leave_out_rows_that_are_not_finite_or_whose_squares_would_not_be(bad):
   data = stream((7, 5))
   spoilt = np.insert(data[0], [0, 3], data[0][:2], axis=0)
   spoilt[0, 1], spoilt[4, 2] = bad, bad

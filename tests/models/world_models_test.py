@@ -87,10 +87,10 @@ def test_the_loss_is_the_weighted_mean_of_squares(loss_weighting, mask_weights):
   normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
   normalizer.update(tf.constant([MEAN - STD, MEAN + STD]))
   states, actions = trajectories()
-  weights = np.array([0.5, 3.0])
+  weights = np.random.default_rng(1).uniform(0, 3, actions.shape[:2])
   loss = prediction_loss(model, normalizer, states, actions, weights, loss_weighting)
   error = (model.predict_teacher_forced(states, actions) - states[:, 1:]) / STD
-  wanted = np.mean(weights[:, None, None] * mask_weights[:, None] * error**2)
+  wanted = np.mean(weights[..., None] * mask_weights[:, None] * error**2)
   np.testing.assert_allclose(loss, wanted, rtol=1e-5)
 
 

@@ -124,6 +124,9 @@ def test_simulate_refuses_actions_that_do_not_fit():
 @pytest.mark.parametrize(('attribute', 'value', 'message'), [
     ('state_bounds', ((0.0, 1.0),) * 2, 'start has 1 numbers and state_bounds 2 pairs'),
     ('control_bounds', ((1.0, -1.0),), 'the lower number first'),
+    ('control_bounds', (-1.0, 1.0), r'give a pair \(low, high\)'),
+    ('state_bounds', (-1.0, 1.0), r'give a pair \(low, high\)'),
+    ('state_bounds', (), r'give a pair \(low, high\)'),
     ('start', (9.0,), 'outside its state_bounds')])
 def test_attributes_that_do_not_fit_are_one_line(attribute, value, message):
   class Broken(System):

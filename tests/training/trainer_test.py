@@ -5,10 +5,13 @@ import pytest
 import tensorflow as tf
 from tf_agents.agents.ddpg.actor_network import ActorNetwork
 from tf_agents.agents.ddpg.critic_network import CriticNetwork
+from tf_agents.agents.reinforce import reinforce_agent
 from tf_agents.agents.td3 import td3_agent
+from tf_agents.networks.actor_distribution_network import ActorDistributionNetwork
 
 from asm_tf.agents.execution import Execution
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
+from asm_tf.errors import UserError
 from asm_tf.systems.myriad.bioreactor import Bioreactor
 from asm_tf.systems.rollout import simulate
 from asm_tf.training.saved_models import save_world_model
@@ -71,3 +74,14 @@ def test_an_agent_of_tf_agents_that_is_nothing_more_trains(tmp_path):
   assert trainer.metrics() == {}
   save_world_model(trainer.agent, trainer.system, tmp_path / 'world_model')
   assert not (tmp_path / 'world_model').exists()
+
+
+def test_an_agent_that_does_not_learn_from_a_replay_is_refused_in_one_line():
+  def make_agent(setup):
+    specs = setup.time_step_spec, setup.action_spec
+    return reinforce_agent.ReinforceAgent(
+        *specs, ActorDistributionNetwork(specs[0].observation, specs[1], fc_layer_params=(8,)),
+        tf.keras.optimizers.legacy.Adam())
+
+  with pytest.raises(UserError, match='ReinforceAgent does not learn from a replay'):
+    Trainer(Bioreactor(6), make_agent, seed=0)

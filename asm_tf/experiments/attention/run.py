@@ -12,6 +12,7 @@ from tqdm import tqdm
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.asm_agent import AsmAgent
 from asm_tf.agents.execution import Execution
+from asm_tf.errors import UserError
 from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
 from asm_tf.training.trainer import Trainer
 
@@ -36,6 +37,9 @@ def run(cell: dict, make_agent: Callable[[AgentSetup], AsmAgent],
   trainer = make_trainer(ToyCreditAssignment(cell['horizon']), make_agent=make_agent,
                          seed=cell['seed'], execution=Execution(),
                          warmup_steps=cell['warmup_steps'])
+  if not hasattr(trainer.agent.world.model, 'attention_maps'):
+    raise UserError(f'{trainer.agent.world.model.name} has no attention to look at: let '
+                    'make_asm_agent.world_model be @Transformer.')
   with tqdm(total=cell['num_env_steps'], unit='step', dynamic_ncols=True) as bar:
     while trainer.env_steps < cell['num_env_steps'] or not trainer.is_between_episodes:
       trainer.iterate()
