@@ -19,6 +19,7 @@ from asm_tf.replay import episode_steps
 
 SHARPNESS = 6  # at a tenth less skill on new episodes the policy learns at half its rate
 
+
 def skill_score(error: tf.Tensor, reference: tf.Tensor) -> tf.Tensor:
   """Returns max(1 - error / reference, 0): 0 where there was nothing to predict (reference 0).
 

@@ -35,7 +35,7 @@ def blocks(language):
 def study(tmp_path_factory):
   """The guide's folder, on Python's path."""
   folder = tmp_path_factory.mktemp('study')
-  system, model, _ = blocks('python')
+  system, model, *_ = blocks('python')
   (folder / 'van_der_pol.py').write_text(system)
   (folder / 'gru.py').write_text(model)
   (folder / 'study.gin').write_text(blocks('gin')[0])
@@ -52,7 +52,7 @@ def commands(study, root_dir):
 
 
 def test_each_example_is_at_most_thirty_lines():
-  assert [len(block.splitlines()) <= 30 for block in blocks('python')] == [True] * 3
+  assert [len(block.splitlines()) <= 30 for block in blocks('python')] == [True] * 4
 
 
 @pytest.mark.parametrize('check', [
@@ -84,6 +84,14 @@ def test_the_model_keeps_the_contract(study, check):
 
 def test_the_guides_own_checks_pass(study):
   exec(compile(blocks('python')[2], 'docs/extending.md', 'exec'), {})
+
+
+def test_the_guides_agent_from_python_trains(capsys):
+  exec(compile(blocks('python')[3], 'docs/extending.md', 'exec'), found := {})
+  assert found['trainer'].updates == 100
+  collect_return, skill = map(float, capsys.readouterr().out.split())
+  assert collect_return > 0
+  assert 0.9 < skill <= 1
 
 
 @pytest.mark.slow
