@@ -149,6 +149,8 @@ _TABLE = {
          'agents/averaged_actor_test.py::test_the_average_is_the_weighted_mean_of_all_so_far'),
     ],
     'agents/critic.py': [
+        ('rewards of a critic are centred', 'centered=False', 'centered=True',
+         'agents/critic_test.py::test_rewards_are_not_centred'),
         ('an untrusted model is believed', 'self._trace_decay * self.trust', 'self._trace_decay',
          'agents/critic_test.py::test_the_sum_of_rewards_is_the_lambda_return[1.0-0.6]'),
         ('the larger target counts', 'tf.minimum(*_estimates(self._targets',
@@ -172,6 +174,9 @@ _TABLE = {
          'agents/critic_test.py::test_the_entropy_constant_moves_towards_its_target'),
     ],
     'agents/critic_learner.py': [
+        ('no target networks', 'self._critic.target_value(after, squash(mean, log_std, noise))',
+         'tf.minimum(*self._critic.estimates(after, squash(mean, log_std, noise)))',
+         'agents/critic_test.py::test_the_critic_learns_from_what_really_followed[True]'),
         ('termination forgotten', 'discount * discounts * value', 'discount * value',
          'agents/critic_test.py::test_the_critic_learns_from_what_really_followed[True]'),
         ('sign of the entropy in the target', '+ self._critic.entropy_constant * squashed',
@@ -214,6 +219,11 @@ _TABLE = {
          'agents/critic_test.py::test_the_model_is_fitted_at_the_time_in_the_episode'),
     ],
     'agents/model_validation.py': [
+        ('what follows an end is validated', 'weights * skill_score', 'skill_score',
+         'agents/model_validation_test.py::test_what_follows_an_end_is_not_validated'),
+        ('returns are never counted', 'self._returns.update(returns[:, None])', 'pass',
+         'agents/model_validation_test.py'
+         '::test_the_error_of_the_return_counts_in_the_spread_of_the_returns_before'),
         ('trust without the skill', 'trust = trained * tf.minimum(', 'trust = tf.minimum(',
          'agents/model_validation_test.py::test_skill_and_loss_equal_their_definition[0.2]'),
         ('trust in a model that is worse on new episodes', 'divide_no_nan(unseen, trained)',
@@ -221,6 +231,11 @@ _TABLE = {
          '::test_a_model_that_does_worse_on_the_new_episode_is_not_trusted'),
     ],
     'agents/policy_learner.py': [
+        ('an untrusted policy counts in full', 'tf.where(applied, scale, 0.0)',
+         'tf.where(applied, 1.0, 0.0)', 'agents/asm_agent_test.py'
+         '::test_a_policy_counts_in_the_average_as_far_as_it_is_trusted'),
+        ('the entropy constant stays', 'self._world.critic.tune_entropy_constant(entropy)', 'pass',
+         'agents/critic_test.py::test_an_update_of_the_policy_tunes_the_entropy_constant'),
         ('a skipped update moves the average', 'tf.where(applied, scale, 0.0)', 'scale',
          'agents/asm_agent_test.py::test_a_bad_number_skips_the_update_and_is_counted'),
         ('sign of the policy update', '[-gradient for gradient in gradients]',
@@ -646,9 +661,25 @@ _TABLE = {
         ('an update for every step', 'steps // self.model_period - self._updates',
          'steps - self._updates',
          'agents/variable_length_test.py::test_only_real_steps_are_counted[make_agent0]'),
-        ('bad episodes are learned from', 'tf.cond(finite, lambda: self._learn',
-         'tf.cond(tf.ones_like(finite), lambda: self._learn',
-         'training/faults_test.py::test_an_episode_that_is_not_finite_is_left_out_and_counted'),
+        ('bad episodes are learned from', 'tf.cond(usable, lambda: self._learn',
+         'tf.cond(tf.ones_like(usable), lambda: self._learn', 'training/faults_test.py::'
+         'test_an_episode_whose_numbers_cannot_be_learned_from_is_left_out_and_counted[nan]'),
+        ('every seed warms up alike', 'make_generator(seed, Stream.WARM_UP)',
+         'make_generator(0, Stream.WARM_UP)',
+         'training/trainer_test.py::test_another_seed_draws_everything_anew'),
+        ('every seed meets the same noise', 'seed=(seed, Stream.ENVIRONMENT)',
+         'seed=(0, Stream.ENVIRONMENT)',
+         'training/trainer_test.py::test_another_seed_draws_everything_anew'),
+        ('every seed draws the same batches', '(seed, Stream.REPLAY)', '(0, Stream.REPLAY)',
+         'training/trainer_test.py::test_another_seed_draws_everything_anew'),
+        ('an episode is collected before all updates are done', 'if self._updates_due() <= 0:',
+         'if True:', 'training/trainer_test.py::test_updates_come_in_chunks_between_episodes'),
+        ('bad rewards are learned from', '(episodes.observation, episodes.action, episodes.reward)',
+         '(episodes.observation,)', 'training/faults_test.py::'
+         'test_an_episode_whose_numbers_cannot_be_learned_from_is_left_out_and_counted[reward]'),
+        ('ten drops in all are ten in a row', 'self._consecutive_drops = 0\n\n  @tf.function',
+         'pass\n\n  @tf.function', 'training/faults_test.py::'
+         'test_an_episode_whose_numbers_cannot_be_learned_from_is_left_out_and_counted[nan]'),
     ],
 }
 

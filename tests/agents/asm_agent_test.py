@@ -482,6 +482,17 @@ def test_a_model_with_nothing_to_train_trains_the_policy():
   assert np.mean(returns[-10:]) > np.mean(returns[:10]) + np.std(np.diff(returns))
 
 
+def test_a_policy_counts_in_the_average_as_far_as_it_is_trusted():
+  env, agent, _ = build(make_model=true_dynamics)
+  learner, rate = agent.policy_learner, 0.02
+  learner._averaged_actor._rate = rate
+  inputs = learner.starts(random_experience(env)), learner.draw_noise()
+  learner.update(*inputs, 1.0)
+  learner.update(*inputs, 0.25)
+  np.testing.assert_allclose(
+      learner._averaged_actor._total_weight, rate + 0.25 * rate * (1 - rate), rtol=1e-5)
+
+
 @pytest.mark.parametrize('weight', [-0.1, 1.1, float('nan')])
 def test_a_closed_loop_weight_is_from_0_to_1(weight):
   with pytest.raises(UserError, match='closed_loop_weight is .*: give a number from 0 to 1'):

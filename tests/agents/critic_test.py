@@ -179,7 +179,8 @@ def collected(time_aware=False, **settings):
   trainer = Trainer(corridor(time_aware=time_aware), functools.partial(make_agent, **settings), 0,
                     EAGER, warmup_steps=10_000, batch_size=32)
   while trainer.env_steps < 100:
-    trainer.iterate()
+    trainer.warm_up()
+    trainer._take(trainer.last_episode())
   return trainer, trainer.replay.get_next(32)[0]
 
 
@@ -187,7 +188,11 @@ def collected(time_aware=False, **settings):
 def test_the_critic_learns_from_what_really_followed(time_aware):
   trainer, windows = collected(time_aware, discount=0.9)
   learner, critic = trainer.agent.other_learners[1], trainer.agent.world.critic
-  actor = trainer.agent.policy_learner.actor
+  actor, average = trainer.agent.policy_learner.actor, trainer.agent.policy_learner.average_actor
+  for part in (*critic._targets, average):  # what equals another before the first update
+    for variable in part.trainable_variables:
+      variable.assign_add(0.1 * tf.ones_like(variable))
+  assert trainer.agent.model_validation._actor is actor
   noise = tf.random.normal([32, K, 1], seed=1)
   weights = tf.cast(windows.next_step_type[:, :-1] != ts.StepType.FIRST, tf.float32)
   loss = learner._loss_and_gradient(
@@ -243,6 +248,24 @@ def test_the_unit_is_the_size_of_a_reward():
   rewards = rows.reward[~rows.is_boundary()].numpy()
   scale = trainer.agent.world.critic.units.scale.numpy()
   assert scale == pytest.approx(np.sqrt(np.mean(rewards**2)), rel=1e-4)
+
+
+def test_rewards_are_not_centred():
+  critic = Critic(build_setup(TimberHarvest(H)), Normalizer(1, H), (4,))
+  critic.units._moments.update(tf.constant([[4.0], [6.0]]))
+  assert float(critic.units.normalize(0.0)) == 0
+
+
+def test_an_update_of_the_policy_tunes_the_entropy_constant():
+  trainer, windows = collected(entropy_constant=EntropyConstant(0.2, True, 1e-2))
+  learner, critic = trainer.agent.policy_learner, trainer.agent.world.critic
+  seen = [0.2]
+  for bias in (0.75, -3.0):  # sigma of 0.9, whose entropy is above the target, and of 0.007
+    learner.actor._log_std.bias.assign([bias])
+    learner.update(learner.starts(windows), learner.draw_noise())
+    seen.append(float(critic.entropy_constant))
+  assert seen[1] < seen[0]
+  assert seen[2] > seen[1]
 
 
 def test_targets_follow_slowly():

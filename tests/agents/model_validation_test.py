@@ -53,6 +53,16 @@ def episodes_of(system, generator, count=1):
                     _padded(rewards), tf.ones([count, H + 1]))
 
 
+def ended(episode, length):
+  """The episode as if it had ended after `length` steps, with other numbers behind its end."""
+  is_padding = tf.range(H + 1) > length
+  return episode._replace(
+      step_type=tf.where(tf.range(H + 1) >= length, 2, episode.step_type),
+      next_step_type=tf.where(tf.range(H + 1) >= length - 1, 2, episode.next_step_type),
+      observation=tf.where(is_padding[:, None], 77.0, episode.observation),
+      reward=tf.where(tf.range(H + 1) >= length, 0.0, episode.reward))
+
+
 def _padded(x):
   """With a row for the boundary."""
   return tf.concat([x, tf.zeros_like(x[:, :1])], 1)
@@ -68,13 +78,13 @@ def validation_of(make_model, **settings):
   return system, normalizer, ModelValidation(world, setup, **settings)
 
 
-def observe(make_model, count=20, **settings):
+def observe(make_model, count=20, last_length=H, **settings):
   """The validation, and the states [count, H+1, n] that it saw."""
   system, normalizer, validation = validation_of(make_model, **settings)
   generator, seen = np.random.default_rng(0), []
-  for _ in range(count):
+  for i in range(count):
     episode = episodes_of(system, generator)
-    validation.observe(episode)
+    validation.observe(ended(episode, last_length) if i == count - 1 else episode)
     normalizer.update(episode.observation[..., :-1])
     seen.append(episode.observation[0, :, :-1].numpy())
   return validation, np.array(seen)
@@ -84,13 +94,13 @@ def values(validation):
   return {name: float(value) for name, value in validation.metrics.values().items()}
 
 
-def skill_of_offset(states, offset):
+def skill_of_offset(states, offset, length=H):
   """By the definition, in numpy, of the last episode, and the loss."""
   before = states[:-1]
   std = before.reshape(-1, before.shape[-1]).std(0)
   reference = np.mean((before[:, 1:].std(0) / std)**2, -1)  # [H]
   error = np.mean((offset / std)**2)
-  return np.mean(np.maximum(1 - error / reference, 0)), error
+  return np.mean(np.maximum(1 - error / reference, 0)[:length]), error
 
 
 def test_the_true_dynamics_are_trusted_and_have_no_error():
@@ -111,6 +121,32 @@ def test_skill_and_loss_equal_their_definition(offset):
   np.testing.assert_allclose(found['validation_skill'], skill, atol=1e-4)
   np.testing.assert_allclose(found['training_skill'], skill, atol=1e-4)
   np.testing.assert_allclose(found['model_trust'], skill, atol=1e-4)
+
+
+def test_what_follows_an_end_is_not_validated():
+  validation, states = observe(lambda system: Offset(system, 0.8), last_length=3)
+  found = values(validation)
+  (skill, error), (trained, _) = (skill_of_offset(states, 0.8, length) for length in (3, H))
+  assert abs(skill - trained) > 0.01
+  np.testing.assert_allclose(found['model_validation_loss'], error, rtol=1e-3)
+  np.testing.assert_allclose(found['validation_skill'], skill, atol=1e-4)
+  np.testing.assert_allclose(found['training_skill'], trained, atol=1e-4)
+
+
+def test_the_error_of_the_return_counts_in_the_spread_of_the_returns_before():
+  system, _, validation = validation_of(lambda system: Offset(system, 0.2))
+  generator, returns = np.random.default_rng(0), []
+  for _ in range(20):
+    episode = episodes_of(system, generator)
+    validation.observe(episode)
+    returns.append(float(tf.reduce_sum(episode.reward)))
+  states, actions = episode.observation[:, :-1, :-1], episode.action[:, :-1]
+  predicted = states + 0.2 * tf.cast(tf.range(H) > 0, tf.float32)[:, None]  # but for s_0
+  imagined = float(tf.reduce_sum(system.reward(predicted, actions, tf.range(H))))
+  found = values(validation)
+  np.testing.assert_allclose(found['return_spread'], np.std(returns[:-1]), rtol=1e-4)
+  np.testing.assert_allclose(found['return_validation_error'],
+                             abs(imagined - returns[-1]) / np.std(returns[:-1]), rtol=1e-3)
 
 
 def test_a_model_that_does_worse_on_the_new_episode_is_not_trusted():

@@ -34,7 +34,8 @@ def trainer(seed=0, model_period=1, entropy_constant=EntropyConstant, **settings
 
 def experience(trained):
   while trained.env_steps < 20:
-    trained.iterate()
+    trained.warm_up()
+    trained._take(trained.last_episode())
   return trained.replay.get_next(16)[0]
 
 

@@ -227,6 +227,7 @@ def test_transitions_are_those_that_happened(episodes):
 
 
 def models():
+  tf.keras.utils.set_random_seed(0)
   normalizer = Normalizer(2, H)
   normalizer.update(tf.random.normal([100, 2], seed=0))
   reward = RewardModel(normalizer, 2, 1, (8,))

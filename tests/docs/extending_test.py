@@ -56,11 +56,9 @@ def test_each_example_is_at_most_thirty_lines():
 
 
 @pytest.mark.parametrize('check', [
-    systems.test_a_whole_sequence_at_once_equals_step_by_step,
     systems.test_bounds_hold_at_the_extremes,
-    systems.test_gradient_equals_finite_differences,
     systems.test_distractors_and_noise_reach_nothing_else])
-def test_the_system_keeps_the_contract(study, check):
+def test_the_system_keeps_what_the_guide_does_not_check(study, check):
   from van_der_pol import VanDerPol
   check(VanDerPol)
 
@@ -72,12 +70,9 @@ def test_the_system_has_the_shapes_of_the_contract(study, dtype):
 
 
 @pytest.mark.parametrize('check', [
-    models.test_call_equals_unrolled_step_at_every_length,
     models.test_teacher_forcing_on_its_own_predictions_equals_call,
-    models.test_no_future_action_reaches_a_past_state,
-    models.test_gradients_equal_finite_differences,
     models.test_xla_equals_eager])
-def test_the_model_keeps_the_contract(study, check):
+def test_the_model_keeps_what_the_guide_does_not_check(study, check):
   from gru import GRU
   check(lambda normalizer, n, m, width, layers: GRU(normalizer, n, m, width, dtype='float64'))
 
@@ -87,6 +82,7 @@ def test_the_guides_own_checks_pass(study):
 
 
 def test_the_guides_agent_from_python_trains(capsys):
+  tf.keras.utils.set_random_seed(0)
   exec(compile(blocks('python')[3], 'docs/extending.md', 'exec'), found := {})
   assert found['trainer'].updates == 100
   collect_return, skill = map(float, capsys.readouterr().out.split())

@@ -314,13 +314,15 @@ def test_bindings_that_no_run_would_see_are_refused(fresh_gin):
     launch_sweep.run(['gin/sweeps/models.gin'], ['preset_cells.quick={}'])
 
 
-def test_an_address_without_a_cluster_is_refused():
+def test_an_address_without_a_cluster_is_refused(tmp_path):
   with pytest.raises(UserError, match='no Ray cluster'):
-    run_sweep('/tmp/no_such_sweep', training_cells(**GRID), address='127.0.0.1:1')
+    run_sweep(tmp_path, training_cells(**GRID), address='127.0.0.1:1')
 
 
-def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(swept, capfd):
-  folder, cells, _ = swept
+def test_finished_runs_are_not_run_again_and_a_longer_sweep_trains_them_on(
+    swept, tmp_path, capfd):
+  first, cells, _ = swept
+  folder = shutil.copytree(first, tmp_path / 'sweep')
   before = {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')}
   rows = run_sweep(folder, cells)
   assert {path: path.stat().st_mtime_ns for path in folder.rglob('metrics.jsonl')} == before
@@ -489,18 +491,6 @@ def test_a_folder_without_runs_is_refused(tmp_path):
     (tmp_path / 'run.json').write_text(text)
     with pytest.raises(UserError, match='no run that can be read'):
       found_runs.read_runs(tmp_path)
-
-
-@pytest.mark.parametrize(('arguments', 'message'), [
-    ([], 'FOLDER is missing'), (['a', 'b'], "unexpected argument 'b'"),
-    (['/no/such/folder'], 'is not a folder')])
-def test_bad_arguments_of_the_report_are_one_line(arguments, message):
-  done = subprocess.run([sys.executable, '-m', 'launch.report', *arguments], cwd=REPOSITORY,
-                        capture_output=True, text=True, check=False,
-                        env=os.environ | {'TF_CPP_MIN_LOG_LEVEL': '3'})
-  assert done.returncode == 2
-  assert message in done.stderr
-  assert 'Traceback' not in done.stderr
 
 
 def test_a_model_counts_with_the_systems_that_all_share_and_its_common_seeds():

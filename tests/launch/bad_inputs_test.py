@@ -80,7 +80,7 @@ def bound(gin_file, cause, *values, **more):
 
 def last(name):
   """A binding as every line names it."""
-  return name.split('.')[-1].split('_')[-1].lower()
+  return name.split('.')[-1].lower()
 
 
 def written(name, content):
@@ -373,6 +373,7 @@ BINDINGS = [
     # Figures and sweeps.
     *(Case('figure', (FIGURE, '--out={dir}/out', '--preset=smoke', f'--gin_bindings={value}'),
            cause) for value, cause in (
+               ('HORIZON=3', 'sets a macro'),
                ('figure.table=3', 'figure.table'), ('figure.draw=@nothing', '@nothing'),
                ('theory.cells.preset=3', 'preset'), ('figure.cells=@LSTM', 'figure.cells'))),
     *(Case('sweep', (SWEEP, '--out={dir}/out', f'--gin_bindings={name}={value}'), cause)

@@ -71,14 +71,25 @@ def _damage_checksum(program):
 
 
 @pytest.mark.parametrize('damage', [_cut, _flip, _empty, _make_folder, _damage_checksum])
-def test_a_damaged_program_is_compiled_anew(damage, cache):
+def test_a_damaged_program_is_dropped(damage, cache):
+  compilation_cache.keep_compiled_programs()
+  folder, = cache.iterdir()
+  program, whole = (_old_file(folder / f'{name}.pb', 300, days=0) for name in ('a', 'b'))
+  compilation_cache._write_checksums(folder)
+  damage(program)
+  compilation_cache.keep_compiled_programs()
+  assert not program.exists()
+  assert whole.is_file()
+
+
+def test_a_damaged_program_is_compiled_anew(cache):
   def compile_once():
     return subprocess.run([sys.executable, '-c', _COMPILES], capture_output=True, text=True,
                           check=False, cwd=REPOSITORY)
 
   first = compile_once()
   program, = cache.glob('*/*.pb')
-  damage(program)
+  _flip(program)
   second = compile_once()
   assert (second.returncode, second.stdout, second.stderr) == (0, first.stdout, '')
   program, = cache.glob('*/*.pb')

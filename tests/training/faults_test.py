@@ -216,6 +216,24 @@ def test_no_checkpoint_is_written_over_another(tmp_path):
   assert checkpointer.Checkpointer(trainer, tmp_path, Workers(None)).restore(rows=9) == 3.0
 
 
+@pytest.mark.parametrize(('other', 'seconds'), [
+    ((60, 5, 4), 1.0), ((66, 5, 4), 2.0), ((72, 5, 4), 2.0), ((54, 5, 4), None),
+    ((-1, -1, -1), None)])
+def test_workers_go_back_to_the_newest_checkpoint_that_all_of_them_have(other, seconds, tmp_path):
+  trainer = Counting()
+  keeper = checkpointer.Checkpointer(trainer, tmp_path, Workers(None))
+  for trainer.env_steps, wall_seconds in ((60, 1.0), (66, 2.0)):
+    keeper.save(wall_seconds, rows=4)
+  numbers = iter(other)
+  two = types.SimpleNamespace(all_gather=lambda own: [own, next(numbers)])
+  restored = checkpointer.Checkpointer(trainer, tmp_path, two)
+  if seconds is None:
+    with pytest.raises(UserError, match='the workers can resume from steps'):
+      restored.restore(rows=9)
+  else:
+    assert restored.restore(rows=9) == seconds
+
+
 # Files that are damaged.
 
 
@@ -292,18 +310,26 @@ class FaultyTreatment(CancerTreatment):
   """Its state is NaN, or what it is told, where the noise is above a threshold."""
   threshold = 1.7
   fault = float('nan')
+  most_rewarded = 1.0  # an action beyond it is too well rewarded
+
+  def _reward(self, state, action, t):
+    return tf.where(action[..., 0] > self.most_rewarded, 1e13,
+                    super()._reward(state, action, t))
 
   def step(self, state, action, t, noise=None):
     following = super().step(state, action, t, noise)
     return tf.where(noise > self.threshold, tf.constant(self.fault), following)
 
 
-@pytest.mark.parametrize('fault', [float('nan'), 1e20])
+@pytest.mark.parametrize('changes', [
+    {'fault': float('nan')}, {'fault': 1e20}, {'threshold': 9.0, 'most_rewarded': 0.9}],
+    ids=['nan', 'large', 'reward'])
 def test_an_episode_whose_numbers_cannot_be_learned_from_is_left_out_and_counted(
-    fault, monkeypatch):
-  monkeypatch.setattr(FaultyTreatment, 'fault', fault)
+    changes, monkeypatch):
+  for name, value in changes.items():
+    monkeypatch.setattr(FaultyTreatment, name, value)
   trainer = Trainer(FaultyTreatment(6, process_noise=0.01), make_sequence_search_agent, seed=0,
-                    warmup_steps=60)
+                    warmup_steps=6000)
   episodes = []
   observe = trainer.agent.observe
   trainer.agent.observe = lambda batch: (episodes.append(1), observe(batch))
@@ -316,7 +342,10 @@ def test_an_episode_whose_numbers_cannot_be_learned_from_is_left_out_and_counted
   assert kept.observation.shape[0] == 10 - dropped
   assert all(tf.reduce_all(tf.abs(part) < 1e12) for part in (
       kept.observation, kept.action, kept.reward))
-  assert not trainer.only_drops_episodes
+  for _ in range(200):
+    trainer.iterate()
+  assert trainer.dropped_episodes > 10
+  assert not trainer.only_drops_episodes  # those that are not in a row
 
 
 def test_nothing_is_learned_where_every_episode_was_left_out(monkeypatch):

@@ -14,6 +14,7 @@ from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
 from asm_tf.errors import UserError
 from asm_tf.systems.myriad.bioreactor import Bioreactor
 from asm_tf.systems.rollout import simulate
+from asm_tf.training import trainer as trainer_module
 from asm_tf.training.saved_models import save_world_model
 from asm_tf.training.trainer import Trainer
 from tests.support.replicas_against_one_device import AGENTS
@@ -48,12 +49,52 @@ def test_a_compiled_episode_is_what_its_actions_lead_to(make_agent):
 @pytest.mark.parametrize('jit_compile', [False, True])
 def test_the_warm_up_is_uniform_compiled_or_not(jit_compile):
   trainer, actions = build(make_sequence_search_agent, jit_compile), []
-  for _ in range(400 if jit_compile else 100):
-    trainer.warm_up()
+  warm_up = tf.function(trainer.warm_up, autograph=False)
+  for _ in range(2000):
+    warm_up()
     actions.append(trainer.last_episode().action[0, :-1, 0])
   quartiles = np.quantile(actions, [0.25, 0.5, 0.75], 0)  # of each step
   error = 1 / np.sqrt(len(actions))
   np.testing.assert_allclose(quartiles, np.tile([[-0.5], [0], [0.5]], H), atol=4.5 * error)
+
+
+def draws(seed):
+  """What a trainer draws: its warm-up, the environment's noise, a batch, a policy's episode."""
+  trainer = Trainer(Bioreactor(H, process_noise=0.1), make_sequence_search_agent, seed,
+                    warmup_steps=10 * H)
+  for _ in range(10):
+    trainer.iterate()
+  warm_up = trainer.replay.gather_all().action.numpy()  # [10, H+1, 1]
+  batch = trainer.replay.get_next(20)[0].action.numpy()
+  rows = [int(np.argmin(np.abs(warm_up - actions).sum((1, 2)))) for actions in batch]
+  trainer.env.reset()
+  noisy = trainer.env.step(tf.zeros([1, 1])).observation.numpy()
+  trainer.collect()
+  return warm_up, np.array(rows), noisy, trainer.last_episode().action.numpy()
+
+
+def test_another_seed_draws_everything_anew():
+  first, again, other = draws(0), draws(0), draws(1)
+  for values, same, different in zip(first, again, other, strict=True):
+    np.testing.assert_array_equal(values, same)
+    assert np.any(values != different)
+
+
+def test_updates_come_in_chunks_between_episodes(monkeypatch):
+  monkeypatch.setattr(trainer_module, '_CHUNK_STEPS', 6)
+  trainer = Trainer(Bioreactor(6), make_sequence_search_agent, 0, warmup_steps=6, model_period=2)
+  played = []
+  for name in ('warm_up', 'collect'):
+    play = getattr(trainer, name)
+    monkeypatch.setattr(trainer, name, lambda name=name, play=play: (
+        tf.py_function(lambda: played.append(name), [], []), play()))
+  seen = []
+  for _ in range(7):
+    trainer.iterate()
+    seen.append((trainer.env_steps, trainer.updates, trainer.is_between_episodes))
+  assert seen == [(6, 0, True), (12, 1, False), (12, 2, False), (12, 3, True), (18, 4, False),
+                  (18, 5, False), (18, 6, True)]
+  assert played == ['warm_up', 'collect', 'collect']
 
 
 def test_an_agent_of_tf_agents_that_is_nothing_more_trains(tmp_path):
