@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from asm_tf.agents.execution import Execution
 from asm_tf.errors import UserError
+from asm_tf.training import strategies
 from asm_tf.training.strategies import make_strategy
 from asm_tf.training.workers import Workers
 from tests.support.paths import REPOSITORY
@@ -114,6 +115,24 @@ def test_what_is_not_there_is_named(asked, config, cause, monkeypatch):
     monkeypatch.setattr(tf.config, 'list_physical_devices', lambda kind: [])
   with pytest.raises(UserError, match=cause):
     make_strategy(**asked)
+
+
+def cluster(size):
+  workers = [f'host{i}:1' for i in range(size)]
+  return json.dumps({'cluster': {'worker': workers}, 'task': {'type': 'worker', 'index': 0}})
+
+
+@pytest.mark.parametrize(('asked', 'workers', 'gpus', 'chosen'), [
+    ({}, 0, 0, 'one_device'), ({}, 0, 1, 'one_device'), ({}, 0, 2, 'mirrored'),
+    ({'replicas': 2}, 0, 0, 'mirrored'), ({'replicas': 1}, 0, 2, 'one_device'),
+    ({}, 1, 0, 'one_device'), ({}, 1, 2, 'mirrored'), ({}, 2, 0, 'multi_worker'),
+    ({}, 2, 2, 'multi_worker'), ({'tpu': 'local'}, 2, 0, 'tpu')])
+def test_what_there_is_decides(asked, workers, gpus, chosen, monkeypatch):
+  monkeypatch.setenv('TF_CONFIG', cluster(workers) if workers else '')
+  monkeypatch.setattr(strategies, '_visible_gpus', lambda use_gpu: [None] * gpus)
+  for name in ('one_device', 'mirrored', 'multi_worker', 'tpu'):
+    monkeypatch.setattr(strategies, f'_{name}', lambda *_, name=name: name)
+  assert make_strategy(**asked) == chosen
 
 
 @pytest.mark.parametrize('root_dir', ['runs/x', 'runs/x/', './runs//x'])
