@@ -23,6 +23,7 @@ from asm_tf.models.state_space import StateSpace
 from asm_tf.models.transformer import Transformer
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.training import train as train_module
+from asm_tf.training.curves import CURVES
 from benchmarks import soak
 from launch import command_line
 from launch import main as launch_main
@@ -68,6 +69,7 @@ def build(files, root_dir, monkeypatch, *bindings):
   monkeypatch.setattr(train_module, '_train', stop)
   with pytest.raises(Built):
     launch_main.run(files, [*SMALL, *bindings], str(root_dir))
+  assert trainers[0].metrics().keys() <= CURVES.keys()  # TensorBoard can describe them
   return trainers[0]
 
 

@@ -21,11 +21,8 @@ _AXES = {'env_steps', 'wall_seconds'}
 
 @pytest.mark.parametrize(('file', 'more'), [
     ('gin/credit_assignment.gin', ('GradientComparison.period=2',)),
-    ('gin/myriad_sac.gin', ()),
-    ('gin/myriad_odt.gin', ()),
     ('gin/myriad_cem.gin', ()),
-    ('gin/gymnasium.gin', ('Critic.hidden_sizes=(8,)',)),
-])
+])  # the metrics of the others: tests/launch/gin_files_test.py
 def test_every_curve_has_a_description(file, more, tmp_path):
   launch_main.run([file], [*SMALL, *more], str(tmp_path / 'run'), seed=3)
   rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
