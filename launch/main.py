@@ -151,8 +151,8 @@ def reproduced(run_dir: str, gin_files: Sequence[str] | None = None) -> dict:
   folder = pathlib.Path(run_dir)
   try:
     before = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
-    of_run = {'gin_files': list(before['gin_files']), 'gin_bindings': list(before['gin_bindings']),
-              'seed': int(before['seed'])}
+    of_run = {'seed': int(before['seed']), 'gin_files': list(before['gin_files']),
+              'gin_bindings': list(before['gin_bindings'])}
     made_by = dict(before['versions'])
     (folder / 'config.gin').read_bytes()
   except (OSError, ValueError, KeyError, TypeError) as error:
