@@ -451,7 +451,8 @@ FOLDERS = [
     *(Case(*REPRODUCE, 'holds no run', written('run/run.json', content)) for content in (
         '', '{}', '[]', 'null', '{"seed": "x", "versions": {}}', '{"seed": 1, "versions": 3}',
         '{"seed": null, "versions": {}}', b'\xff\xfe')),
-    Case(*REPRODUCE, 'seed', written('run/run.json', '{"seed": -1, "versions": {"asm_tf": "1"}}')),
+    Case(*REPRODUCE, 'seed', written('run/run.json', json.dumps(
+        {'seed': -1, 'gin_files': [], 'gin_bindings': [], 'versions': {'asm_tf': '1'}}))),
     # Runs that cannot be evaluated.
     Case('evaluate', ('--run_dir={dir}/none',), 'holds no run'),
     Case('evaluate', ('--run_dir=',), 'holds no run'),
