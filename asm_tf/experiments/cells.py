@@ -27,8 +27,8 @@ from asm_tf.training.origin import command, versions
 from asm_tf.training.run_folder import json_line
 
 
-def run_cells(folder: str | pathlib.Path, cells: list[dict], run: Callable[[dict], list[dict]],
-              ) -> list[dict]:
+def run_cells(folder: str | pathlib.Path, cells: list[dict],
+              run: Callable[[dict], list[dict]]) -> list[dict]:
   """Runs the cells that are missing.
 
   Args:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 def figure(folder: str | pathlib.Path, preset: str, cells: Callable[[str], list[dict]],
            run_cells: Callable[..., list[dict]], table: Callable[[list[dict]], str],
-           draw: Callable[[list[dict]], dict[str, Figure]],
+           draw: Callable[[list[dict]], dict[str, Figure]]
            ) -> tuple[list[dict], str, dict[str, Figure]]:
   """Runs an experiment and analyses what is there.
 

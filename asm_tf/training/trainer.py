@@ -213,9 +213,10 @@ def _divergence_of(agent):
   except tf.errors.InvalidArgumentError as error:
     if 'loss is inf or nan' not in error.message:
       raise
-    rates = ('its learning rates', 'SoftActorCritic.critic_learning_rate and actor_learning_rate')
-    raise UserError(f'a loss of {type(agent).__name__} is not finite: lower '
-                    f'{rates[isinstance(agent, SoftActorCritic)]}, and start again.') from error
+    rates = ('SoftActorCritic.critic_learning_rate and actor_learning_rate'
+             if isinstance(agent, SoftActorCritic) else 'its learning rates')
+    raise UserError(f'a loss of {type(agent).__name__} is not finite: lower {rates}, and start '
+                    'again.') from error
 
 
 def _usable_batch_size(replay, asked, execution):
