@@ -56,3 +56,14 @@ class AgentSetup:
   def generator(self, stream: Stream) -> tf.random.Generator:
     """Returns the seed's generator of a stream."""
     return make_generator(self.seed, stream)
+
+
+def refuse_weights(weights: tf.Tensor | None, of: str) -> None:
+  """Raises `NotImplementedError` where a caller of `train` or `loss` gives weights.
+
+  Args:
+    weights: that TF-Agents hands on.
+    of: what they would weigh.
+  """
+  if weights is not None:
+    raise NotImplementedError(f'weights of {of} have no meaning for this agent.')

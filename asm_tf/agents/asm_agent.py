@@ -7,7 +7,7 @@ from tf_agents.agents import tf_agent
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents import update_metrics
-from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.agent_setup import AgentSetup, refuse_weights
 from asm_tf.agents.critic_learner import CriticLearner
 from asm_tf.agents.gradient_comparison import GradientComparison
 from asm_tf.agents.model_learner import ModelLearner
@@ -91,8 +91,7 @@ class AsmAgent(tf_agent.TFAgent):
         *self._learners, self.model_validation, self._gradient_comparison) if part is not None))
 
   def _train(self, experience, weights=None):
-    if weights is not None:
-      raise NotImplementedError('weights of episodes have no meaning for this agent.')
+    refuse_weights(weights, 'episodes')
     if experience.observation.shape[1] != self.train_sequence_length:
       raise ValueError(f'experience has {experience.observation.shape[1]} rows per trajectory, '
                        f'expected {self.train_sequence_length}.')
@@ -117,8 +116,7 @@ class AsmAgent(tf_agent.TFAgent):
     self.policy_learner.update(starts, noise, scale)
 
   def _loss(self, experience, weights=None, training=False):
-    if weights is not None:
-      raise NotImplementedError('weights of episodes have no meaning for this agent.')
+    refuse_weights(weights, 'episodes')
     return tf_agent.LossInfo(self.model_learner.loss(experience, training), extra=())
 
   @property

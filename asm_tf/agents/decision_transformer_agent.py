@@ -17,7 +17,7 @@ from tf_agents.agents import tf_agent
 from tf_agents.trajectories.trajectory import Trajectory
 
 from asm_tf.agents import update_metrics
-from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.agent_setup import AgentSetup, refuse_weights
 from asm_tf.agents.execution import mean_of
 from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.environments import scores
@@ -94,8 +94,7 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     return update_metrics.merge(self._metrics)
 
   def _train(self, experience, weights=None):
-    if weights is not None:
-      raise NotImplementedError('weights of episodes have no meaning for this agent.')
+    refuse_weights(weights, 'episodes')
     window, noise = self._windows(experience)
     loss, entropy, norm, applied = self._apply(self._gradient(*window, noise))
     self.train_step_counter.assign_add(1)

@@ -15,7 +15,7 @@ from tf_agents.policies import tf_policy
 from tf_agents.policies.greedy_policy import GreedyPolicy
 from tf_agents.trajectories.trajectory import Trajectory
 
-from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents.agent_setup import AgentSetup, refuse_weights
 from asm_tf.agents.entropy_constant import EntropyConstant
 from asm_tf.agents.execution import replica_shard
 from asm_tf.agents.reward_units import RewardUnits
@@ -93,8 +93,7 @@ class SoftActorCritic(sac_agent.SacAgent):
     return self._metrics.values()
 
   def _train(self, experience, weights):
-    if weights is not None:
-      raise NotImplementedError('weights of transitions have no meaning for this agent.')
+    refuse_weights(weights, 'transitions')
     experience = experience._replace(reward=self._rewards.normalize(experience.reward))
     every = self._policy_updates_every
     if every == 1:
