@@ -106,13 +106,14 @@ def _evaluation(system, agent):
   from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 
   from asm_tf.environments.make_environment import make_environment
+  from asm_tf.replay import episode_steps
   from asm_tf.replay.episode_accumulator import EpisodeAccumulator
   accumulator = EpisodeAccumulator(agent.policy.trajectory_spec, 1, system.horizon + 1)
   driver = DynamicEpisodeDriver(make_environment(system), agent.policy, [accumulator])
 
   def evaluate():
     driver.run()
-    return [tf.reduce_sum(accumulator.latest().reward[:, :-1])]
+    return [tf.squeeze(episode_steps.returns(accumulator.latest()), 0)]
 
   return evaluate
 

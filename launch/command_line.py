@@ -231,7 +231,7 @@ def write_in_one_step(path: pathlib.Path, write: Callable[[pathlib.Path], object
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
-  """As that of `atomic_files`; `UserError` where the file cannot be written."""
+  """Writes a text file as `write_in_one_step` does."""
   write_in_one_step(path, lambda draft: draft.write_text(text, encoding='utf-8'))
 
 
