@@ -17,7 +17,7 @@ from absl import flags
 from tqdm import tqdm
 
 from asm_tf.training import origin
-from benchmarks import other_python, speed
+from benchmarks import ENVIRONMENT, other_python, speed
 from benchmarks.serve import serve
 from launch import command_line
 
@@ -39,8 +39,7 @@ def define_flags():
 def main():
   given, out = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
   if given.serve:
-    model, horizon = given.serve.split(',')
-    _serve(model, int(horizon))
+    _serve(*speed.model_and_horizon('serve', given.serve, MODELS))
     return
   speed.require_cells(given.models, given.horizons, MODELS)
   rows = {(row['model'], row['horizon']): row for row in speed.read_rows(out)}
@@ -60,7 +59,8 @@ def _compare(model, horizon, jax_python, repeats, of_jax):
       'ours': [sys.executable, '-m', 'benchmarks.against_jax', f'--serve={model},{horizon}'],
       'jax': [jax_python, '-m', 'benchmarks.jax_models', model, str(horizon)]}
   processes = {name: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                      text=True) for name, command in commands.items()}
+                                      text=True, env=ENVIRONMENT)
+               for name, command in commands.items()}
   for process in processes.values():
     while process.stdout.readline().strip() != 'ready':
       if process.poll() is not None:

@@ -6,7 +6,8 @@ CLONE is a checkout of their repository; JAX_PYTHON has jax, flax, optax, brax, 
 tqdm and transformers 4.46. Needs nothing of ours. What JAX, flax and brax have renamed or dropped
 since is given back under its old name; their own code is not changed, but for one line that is
 compiled differently here: flax's cells want their number of features. The settings are theirs for
-the LSTM (configs/rl/arm_default.py), with the entropy constant 0.01.
+the LSTM (configs/rl/arm_default.py), with the entropy constant 0.01. Their replay draws from
+NumPy's global generator, which is seeded here.
 """
 
 import importlib
@@ -16,6 +17,8 @@ import json
 import pathlib
 import sys
 import types
+
+import numpy as np
 
 _CLASSES = {'CancerTreatment': 'cancer_treatment', 'HIVTreatment': 'hiv_treatment',
             'TimberHarvest': 'timber_harvest', 'Bioreactor': 'bioreactor', 'Bacteria': 'bacteria',
@@ -44,6 +47,7 @@ class _PatchedNetworks(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader)
 
 
 def main(clone, system, horizon, seed, steps, eval_interval):
+  np.random.seed(seed)
   _give_back_old_names()
   sys.path.insert(0, clone)
   sys.meta_path.insert(0, _PatchedNetworks(clone))

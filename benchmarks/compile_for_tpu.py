@@ -24,8 +24,8 @@ from jax.experimental import topologies
 
 from benchmarks import exported, hlo_cost
 
-# Products of bfloat16 a second, by the maker's data sheet and by XLA's own `optimal_seconds` of a
-# large one, and cycles a second, from the size of the matrix units.
+# Operations in products of bfloat16 a second, by the maker's data sheet and by XLA's own
+# `optimal_seconds` of a large one, and cycles a second, from the size of the matrix units.
 PEAKS = {'v5e': (197e12, 1.5e9), 'v6e': (918e12, 1.75e9)}
 
 

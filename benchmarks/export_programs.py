@@ -21,6 +21,7 @@ from asm_tf.errors import UserError
 from asm_tf.models.unrolling import made_for
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training.trainer import Trainer
+from benchmarks import speed, tpu_programs
 from benchmarks.table_1 import BATCH, POLICY_BATCH
 from launch import command_line
 
@@ -38,7 +39,7 @@ def define_flags():
 def main():
   given = flags.FLAGS
   folder = pathlib.Path(given.out)
-  command_line.require_files('model', [f'gin/myriad_{given.model}.gin'])
+  speed.require_some_of('model', [given.model], tpu_programs.MODELS)
   command_line.make_folder(folder)
   for name, hlo in programs(
       given.model, given.horizon, given.dtype, given.times, given.chips,

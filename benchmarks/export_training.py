@@ -21,6 +21,7 @@ from asm_tf import configurables
 from asm_tf.errors import UserError
 from asm_tf.models.unrolling import made_for
 from asm_tf.training.trainer import Trainer
+from benchmarks import speed, tpu_programs
 from benchmarks.export_programs import specs_of
 from benchmarks.time_to_score import stored_reference
 from launch import command_line
@@ -36,7 +37,7 @@ def define_flags():
 
 def main():
   given, folder = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
-  command_line.require_files('model', [f'gin/myriad_{given.model}.gin'])
+  speed.require_some_of('model', [given.model], tpu_programs.MODELS)
   if folder.exists():
     raise UserError(f'--out={folder} exists: give the path of a folder that is to be made.')
   command_line.make_folder(folder.parent)

@@ -1,10 +1,14 @@
 """Reads programs that `export_programs` wrote; for an environment that has jax.
 
-It uses private parts of JAX, so its version is pinned (0.10.2).
+It uses private parts of JAX: 0.10.2 and 0.11.2 have them.
 """
 
+import gzip
+import os
 import re
+import sys
 
+import jax
 from jax._src import compiler
 from jax._src.interpreters import mlir
 from jax._src.lib import _jax, xla_client
@@ -14,9 +18,17 @@ _COPY = re.compile(r'"?mhlo\.copy"?\(?\s*(%\w+)\)?(?: \{[^}]*\})? : (?:\((tensor
                    r'(tensor<[^>]*>)')
 
 
+def first_device():
+  """The accelerator that JAX finds; a CPU only where JAX_PLATFORMS=cpu asks for it."""
+  device = jax.devices()[0]
+  if device.platform == 'cpu' and os.environ.get('JAX_PLATFORMS') != 'cpu':
+    sys.exit('JAX finds no accelerator here: give JAX_PLATFORMS=cpu to measure the CPU.')
+  return device
+
+
 def read(path):
-  """A computation from a file of serialized HLO."""
-  with open(path, 'rb') as file:
+  """A computation from a file of serialized HLO, compressed where its name ends in .gz."""
+  with (gzip.open if path.suffix == '.gz' else open)(path, 'rb') as file:
     return xla_client.XlaComputation(file.read())
 
 

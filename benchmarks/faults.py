@@ -173,11 +173,17 @@ def truncate(arguments, folder, base, whole, file, damage, generator):
 
 def half_run(arguments, folder):
   """Leaves a run that was killed when it had two checkpoints."""
-  process = start(arguments, folder)
-  while len(list(folder.glob('checkpoints/ckpt-*.index'))) < 2 and process.poll() is None:
+  draft = folder.with_name(folder.name + '.part')
+  shutil.rmtree(draft, ignore_errors=True)
+  process = start(arguments, draft)
+  while len(list(draft.glob('checkpoints/ckpt-*.index'))) < 2:
+    if process.poll() is not None:
+      raise RuntimeError(f'{draft} ended with code {process.returncode} before it had two '
+                         'checkpoints.')
     time.sleep(0.05)
   process.kill()
   process.wait()
+  draft.rename(folder)
 
 
 def nan_now_and_then(arguments, folder, whole, seconds, generator):

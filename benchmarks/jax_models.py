@@ -8,7 +8,8 @@ and its reward's.
 
     python -m benchmarks.jax_models MODEL HORIZON
 
-compiles, then answers each line on stdin with {update: seconds} as JSON. Needs jax and optax.
+compiles, then answers each line on stdin with {update: seconds} as JSON. Needs jax and, for the
+updates, optax.
 """
 
 import functools
@@ -16,7 +17,6 @@ import math
 import sys
 
 import jax
-import optax
 from jax import lax
 from jax import numpy as jnp
 
@@ -25,7 +25,6 @@ from benchmarks.table_1 import BATCH, POLICY_BATCH
 
 N = M = 1
 EMBEDDING, HEADS, LAYERS, HIDDEN = 72, 3, 2, 64
-OPTIMIZER = optax.adam(1e-3)
 
 
 def dense(key, inputs, outputs):
@@ -160,20 +159,22 @@ MODELS = {'lstm': LSTM, 'transformer': GPT}
 
 def updates(model, times=1):
   """{name: function ()} that runs so many updates and waits for the last; see `functions_of`."""
+  import optax
   model_gradient, policy_gradient, parameters = functions_of(model)
+  optimizer = optax.adam(1e-3)
 
   @functools.partial(jax.jit, donate_argnums=(0, 1))
   def update_model(p, moments):
-    changes, moments = OPTIMIZER.update(model_gradient(p), moments)
+    changes, moments = optimizer.update(model_gradient(p), moments)
     return optax.apply_updates(p, changes), moments
 
   @functools.partial(jax.jit, donate_argnums=(0, 1))
   def update_policy(p, moments, model_p):
-    changes, moments = OPTIMIZER.update(policy_gradient(p, model_p), moments)
+    changes, moments = optimizer.update(policy_gradient(p, model_p), moments)
     return optax.apply_updates(p, changes), moments
 
   kept = dict(parameters)
-  moments = {name: OPTIMIZER.init(p) for name, p in kept.items()}
+  moments = {name: optimizer.init(p) for name, p in kept.items()}
 
   def model_update():
     for _ in range(times):

@@ -45,7 +45,7 @@ def define_flags():
   flags.DEFINE_integer('fills', 9, 'How often the space runs out.', lower_bound=1)
   flags.DEFINE_integer('damages', len(faults.FILES) * len(faults.DAMAGES),
                        'How many files are damaged.', lower_bound=1)
-  flags.DEFINE_integer('seed', 0, 'Of the moments, sizes and contents.')
+  flags.DEFINE_integer('seed', 0, 'Of the moments, sizes and contents.', lower_bound=0)
   flags.DEFINE_string('out', 'runs/soak', 'Folder of the rows and of the runs.')
 
 

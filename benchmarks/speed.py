@@ -50,19 +50,26 @@ def define_flags():
 def main():
   given, out = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
   if given.cell:
-    model, horizon = given.cell.split(',')
-    print(json.dumps(measure(model, int(horizon), given.repeats)))
+    print(json.dumps(measure(*model_and_horizon('cell', given.cell, MODELS), given.repeats)))
     return
   require_cells(given.models, given.horizons, MODELS)
   rows = {_key(row): row for row in read_rows(out)}
   if not given.rows:
-    out.parent.mkdir(parents=True, exist_ok=True)
+    command_line.make_folder(out.parent)
     command_line.require_writable('out', out)
     cells = [(model, int(horizon)) for model in given.models for horizon in given.horizons]
     for cell in tqdm(cells, unit='cell'):
       rows[cell] = _run(cell, given.repeats)
       write_rows(out, [rows[key] for key in sorted(rows, key=_order)])
   print(table(sorted(rows.values(), key=lambda row: _order(_key(row)))))
+
+
+def model_and_horizon(flag, text, there):
+  """(model, H) of a flag's 'model,H'; `UserError` for what is none."""
+  model, _, horizon = text.partition(',')
+  require_some_of(flag, [model], there)
+  require_whole_numbers(flag, [horizon], 2)
+  return model, int(horizon)
 
 
 def require_cells(models, horizons, there):
@@ -257,9 +264,13 @@ def _data(trainer):
       replay.data_spec)
   for _ in range(11):
     replay.add_batch(items)
+
+  def sample():  # all of it: what nobody reads is not gathered
+    batch, _ = replay.get_next(BATCH)
+    return tf.add_n([tf.reduce_sum(tf.cast(part, tf.float32)) for part in tf.nest.flatten(batch)])
+
   timed = {
-      'sample': _often(
-          lambda: tf.reduce_sum(replay.get_next(BATCH)[0].observation), _SAMPLES),
+      'sample': _often(sample, _SAMPLES),
       'episode': tf.function(trainer.collect, autograph=False)}
   for function in timed.values():
     function()
@@ -317,7 +328,14 @@ def _peak_gib():
 
 
 def read_rows(path):
-  return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+  """The rows of a file, none where there is no file; `UserError` where it holds anything else."""
+  try:
+    return [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+  except FileNotFoundError:
+    return []
+  except (OSError, ValueError) as error:
+    raise UserError(f'--out={path} cannot be read as rows ({error}): give another file.'
+                    ) from error
 
 
 def write_rows(path, rows):

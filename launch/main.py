@@ -5,6 +5,7 @@
         --gin_bindings='SYSTEM=@HIVTreatment' --root_dir=runs/hiv --seed=1
 """
 
+import dataclasses
 import datetime
 import json
 import pathlib
@@ -17,6 +18,37 @@ from asm_tf.errors import UserError, require_at_least
 from launch import command_line
 
 _LARGEST_SEED = 2**32 - 1  # NumPy's
+
+
+@dataclasses.dataclass(frozen=True)
+class Configuration:
+  """What configures a run.
+
+  Attributes:
+    gin_files: paths, the first of which names the run.
+    gin_bindings: changes to them, such as 'HORIZON=100'.
+    allow_gin_imports: whether gin files from elsewhere may import modules.
+    reproduced: 'gin_files' and 'gin_bindings' of the run whose config.gin is given, which the
+      new run keeps as its own, so that a report counts it as the same model.
+  """
+
+  gin_files: Sequence[str]
+  gin_bindings: Sequence[str] = ()
+  allow_gin_imports: bool = False
+  reproduced: dict | None = None
+
+  def parse(self) -> None:
+    """Reads it into gin; `UserError` for what is wrong with it."""
+    command_line.parse_gin(self.gin_files, self.gin_bindings, self.allow_gin_imports)
+    command_line.require_bound(
+        'train', self.gin_files, ('system', 'horizon', 'make_agent'), 'give one of gin/ '
+        'itself first, such as gin/myriad_lstm.gin (sweeps: launch.sweep, figures: launch.figure)')
+
+  def of_run(self) -> dict:
+    """Returns the 'gin_files' and 'gin_bindings' that the run's folder keeps."""
+    kept = self.reproduced or {'gin_files': list(map(str, self.gin_files)), 'gin_bindings': []}
+    return {'gin_files': kept['gin_files'],
+            'gin_bindings': [*kept['gin_bindings'], *self.gin_bindings]}
 
 
 def define_flags() -> None:
@@ -52,31 +84,27 @@ def main() -> int:
   elif not files:
     raise UserError('--gin_file is missing: give a configuration, such as gin/myriad_lstm.gin '
                     '(--list shows them all).')
-  return run(files, given.gin_bindings, given.root_dir, seed, given.resume,
-             {'profile': given.profile, 'wandb': given.wandb}, given.allow_gin_imports,
+  return run(Configuration(files, given.gin_bindings, given.allow_gin_imports, before),
+             given.root_dir, seed, given.resume,
+             {'profile': given.profile, 'wandb': given.wandb},
              {'name': given.strategy, 'use_gpu': given.use_gpu, 'tpu': given.tpu,
-              'replicas': given.replicas}, before)
+              'replicas': given.replicas})
 
 
-def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: str | None = None,
-        seed: int | None = None, resume: bool = False, monitoring: dict | None = None,
-        allow_gin_imports: bool = False, devices: dict | None = None,
-        reproduces: dict | None = None) -> int:
-  """Runs the command with the flags of the same names; returns the exit code.
+def run(configuration: Configuration, root_dir: str | None = None, seed: int | None = None,
+        resume: bool = False, monitoring: dict | None = None,
+        devices: dict | None = None) -> int:
+  """Runs the command; returns the exit code.
 
   Args:
-    gin_files: --gin_file.
-    gin_bindings: the flag.
+    configuration: of the run.
     root_dir: the flag.
     seed: the flag.
     resume: the flag.
     monitoring: {flag: value} of --profile and --wandb.
-    allow_gin_imports: the flag.
     devices: {flag: value} of --strategy (here 'name'), --use_gpu, --tpu and --replicas.
-    reproduces: 'gin_files' and 'gin_bindings' of the run whose config.gin is given, which the
-      new run keeps as its own, so that a report counts it as the same model.
   """
-  command_line.require_files('gin_file', gin_files)
+  command_line.require_files('gin_file', configuration.gin_files)
   if resume and not root_dir:
     raise UserError('--resume goes on with the run in --root_dir: give that folder too.')
   import tensorflow as tf
@@ -90,22 +118,16 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), root_dir: st
   from asm_tf.training.train import RunOptions
   from asm_tf.training.workers import Workers
   from launch.weights_and_biases import synchronised
-  command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
-  command_line.require_bound(
-      'train', gin_files, ('system', 'horizon', 'make_agent'), 'give one of gin/ '
-      'itself first, such as gin/myriad_lstm.gin (sweeps: launch.sweep, figures: launch.figure)')
+  configuration.parse()
   seed = _bind_seed(seed)
   strategy = make_strategy(**(devices or {}))
   if not root_dir and isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
     raise UserError('workers on several hosts can not agree on a name by the clock: give '
                     '--root_dir.')
-  root_dir = root_dir or _default_root_dir(gin_files[0], seed)
+  root_dir = root_dir or _default_root_dir(configuration.gin_files[0], seed)
   watch = monitoring or {}
   project = watch.get('wandb') if Workers(strategy).index == 0 else None  # one run for them all
-  asked = reproduces or {'gin_files': list(map(str, gin_files)), 'gin_bindings': []}
-  command = {'gin_files': asked['gin_files'],
-             'gin_bindings': [*asked['gin_bindings'], *gin_bindings],
-             'seed': seed, 'command': origin.command()}
+  command = {**configuration.of_run(), 'seed': seed, 'command': origin.command()}
   try:
     if project:  # of a folder that is refused, the run at W&B stays as it is
       folder = RunFolder(root_dir, resume)

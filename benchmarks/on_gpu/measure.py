@@ -2,12 +2,12 @@
 
     python -m benchmarks.on_gpu.measure runs/gpu_programs ROWS.jsonl [SECONDS]
 
-Needs jax (0.10.2), optax for the same models in plain JAX (`jax_models`), and PyTorch for its LSTM;
-what is missing is an error in the row. One row a cell: milliseconds of the gradients of model and
-policy (median and lowest of 20 calls), seconds to compile, the device. It ends after SECONDS (540);
-rows that are there are not made again. Products are TF32 on a GPU that has it, as TensorFlow's and
-cuDNN's are, unless NVIDIA_TF32_OVERRIDE=0. Inputs are random numbers: the time does not depend on
-them.
+Needs jax (0.10.2 or 0.11.2) and PyTorch for its LSTM; what fails is an error in the row, and is
+tried again. One row a cell: milliseconds of the gradients of model and policy (median and lowest of
+20 calls), seconds to compile, the device. It begins no cell after SECONDS (420); rows of this
+device and these products are not made again. Products are TF32 on a GPU that has it, or float32
+with NVIDIA_TF32_OVERRIDE=0. Inputs are random numbers: the time does not depend on them. A CPU is
+measured with JAX_PLATFORMS=cpu only.
 """
 
 import json
@@ -22,16 +22,22 @@ import numpy as np
 
 from benchmarks import exported
 
+_FLOAT32 = os.environ.get('NVIDIA_TF32_OVERRIDE') == '0'  # of NVIDIA's libraries
+if _FLOAT32:  # XLA's own products are not asked
+  os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_gpu_enable_triton_gemm=false'
 _REPEATS = 20
 _SLOW = 1.0  # seconds a call, above which three calls are enough
 
 
-def main(programs, out, seconds='540'):
-  deadline, out = time.monotonic() + float(seconds), pathlib.Path(out)
+def main(programs, out, seconds='420'):
+  deadline = time.monotonic() + float(seconds)
+  programs, out, device = pathlib.Path(programs), pathlib.Path(out), exported.first_device()
+  if not any(programs.glob('*/*.hlo.gz')):
+    sys.exit(f'{programs} holds no programs: give the folder that benchmarks.on_gpu.prepare made.')
   rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
-  done = {row['cell'] for row in rows}
-  device = jax.devices()[0]
-  for cell, measured in _measurements(pathlib.Path(programs), device):
+  how = {'device': device.device_kind, 'products': 'float32' if _FLOAT32 else 'default'}
+  done = {row['cell'] for row in rows if row.items() >= how.items() and 'error' not in row}
+  for cell, measured in _measurements(programs, device):
     if cell in done:
       continue
     if time.monotonic() > deadline:
@@ -41,10 +47,7 @@ def main(programs, out, seconds='540'):
       row = measured()
     except Exception as error:  # whatever XLA, JAX or PyTorch says
       row = {'error': f'{type(error).__name__}: {" ".join(str(error).split())[:300]}'}
-    row = {'cell': cell} | row | {
-        'device': getattr(device, 'device_kind', device.platform), 'jax': jax.__version__,
-        'tf32': os.environ.get('NVIDIA_TF32_OVERRIDE', 'default')}
-    rows.append(row)
+    row = {'cell': cell} | row | how | {'jax': jax.__version__}
     with out.open('a') as file:
       file.write(json.dumps(row) + '\n')
     print(json.dumps(row), flush=True)
@@ -54,11 +57,12 @@ def _measurements(programs, device):
   """(name, function that measures): cuDNN and plain JAX after the cells that they stand beside."""
   for folder in sorted(path for path in programs.iterdir() if path.is_dir() and not path.suffix):
     yield folder.name, lambda folder=folder: {
-        path.stem: _program(path, device) for path in sorted(folder.glob('*.hlo'))}
+        path.name.removesuffix('.hlo.gz'): _program(path, device)
+        for path in sorted(folder.glob('*.hlo.gz'))}
     _, model, horizon, times, dtype = folder.name.split('-')
     if model == 'lstm' and dtype == 'float32':
       sizes = int(horizon), 64 * int(times)
-      yield f'cudnn-{folder.name}', lambda sizes=sizes: _cudnn(*sizes)
+      yield f'cudnn-{folder.name}', lambda sizes=sizes: _cudnn(*sizes, device)
     if times == '1' and dtype == 'float32' and model in ('lstm', 'transformer'):
       yield f'jax-{folder.name}', lambda model=model, horizon=horizon: _plain_jax(
           model, int(horizon))
@@ -90,10 +94,11 @@ def _plain_jax(model, horizon):
   return {name: _times(gradient) for name, gradient in gradients.items()}
 
 
-def _cudnn(horizon, batch):
+def _cudnn(horizon, batch, device):
   """The model gradient of an LSTM of our sizes by PyTorch, whose kernels on a GPU are cuDNN's."""
   import torch
-  on = 'cuda' if torch.cuda.is_available() else 'cpu'
+  on = 'cuda' if device.platform == 'gpu' else 'cpu'
+  torch.backends.cuda.matmul.allow_tf32 = not _FLOAT32  # as cuDNN's are
   embed, read_out = torch.nn.Linear(13, 72, device=on), torch.nn.Linear(64, 1, device=on)
   lstm = torch.nn.LSTM(72, 64, 2, device=on)
   inputs, states = (torch.rand(horizon, batch, size, device=on) for size in (13, 1))
@@ -122,4 +127,6 @@ def _times(run):
 
 
 if __name__ == '__main__':
+  if not 3 <= len(sys.argv) <= 4:
+    sys.exit(__doc__)
   main(*sys.argv[1:])

@@ -2,10 +2,10 @@
 
     python -m benchmarks.on_gpu.train runs/gpu_training ROWS.jsonl [STEPS [SECONDS]]
 
-Needs jax (0.10.2) and NumPy. The loop is `Trainer`'s, in Python: episodes are collected and a batch
-of them is drawn for every update. One row for the run: the score after every thousand of STEPS
-(20,000) environment steps with the seconds since the start, compilation included, and the seconds
-until a score of 0.9 and of 0.95; it ends after SECONDS (300).
+Needs jax (0.10.2 or 0.11.2) and NumPy. The loop is `Trainer`'s, in Python: episodes are collected
+and a batch of them is drawn for every update. One row for the run: the score after every thousand
+of STEPS (20,000) environment steps with the seconds since the start, compilation included, and the
+seconds until a score of 0.9 and of 0.95; it ends after SECONDS (300).
 """
 
 import json
@@ -24,8 +24,10 @@ _EVAL_INTERVAL = 1000  # environment steps
 
 def main(folder, out, steps='20000', seconds='300'):
   began, folder = time.perf_counter(), pathlib.Path(folder)
+  if not (folder / 'run.json').exists():
+    sys.exit(f'{folder} holds no run: give the folder that benchmarks.export_training made.')
   run = json.loads((folder / 'run.json').read_text(encoding='utf-8'))
-  training = Training(folder, run)
+  training = Training(folder, run, exported.first_device())
   curve = []
 
   def evaluate():
@@ -41,10 +43,9 @@ def main(folder, out, steps='20000', seconds='300'):
       evaluate()
   reached = {f'seconds_to_{bar}': next((at for _, score, at in curve if score >= bar), None)
              for bar in (0.9, 0.95)}
-  device = jax.devices()[0]
   row = run | reached | {
       'curve': curve, 'seconds_to_compile': compiled,
-      'device': getattr(device, 'device_kind', device.platform), 'jax': jax.__version__}
+      'device': training.device.device_kind, 'jax': jax.__version__}
   with pathlib.Path(out).open('a', encoding='utf-8') as file:
     file.write(json.dumps(row) + '\n')
   print(json.dumps(reached))
@@ -53,14 +54,13 @@ def main(folder, out, steps='20000', seconds='300'):
 class Training:
   """The variables on the device, the replay, and how far the run is."""
 
-  def __init__(self, folder, run):
-    device = jax.devices()[0]
+  def __init__(self, folder, run, device):
     self._programs = {path.stem: exported.compiled(exported.read(path), device)
                       for path in folder.glob('*.hlo')}
     with np.load(folder / 'variables.npz') as file:
       self._variables, self._overwritten = (
           [jax.device_put(file[name], device) for name in file.files] for _ in range(2))
-    self._device, self._run = device, run
+    self.device, self._run = device, run
     self._draws = np.random.default_rng(run['seed'])
     self._replay = []
     self.env_steps = self._updates = 0
@@ -81,7 +81,7 @@ class Training:
     while self._updates < due:
       rows = self._draws.integers(len(self._replay), size=self._run['batch_size'])
       parts = zip(*(self._replay[row] for row in rows), strict=True)
-      self._execute('train', *(jax.device_put(np.stack(part), self._device) for part in parts))
+      self._execute('train', *(jax.device_put(np.stack(part), self.device) for part in parts))
       self._updates += 1
 
   def _execute(self, name, *inputs):
@@ -94,4 +94,6 @@ class Training:
 
 
 if __name__ == '__main__':
+  if not 3 <= len(sys.argv) <= 5:
+    sys.exit(__doc__)
   main(*sys.argv[1:])

@@ -246,35 +246,37 @@ def test_a_saved_policy_acts_as_the_one_that_was_saved(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', ['CancerTreatment', 'MouldFungicide'])
-def test_it_overfits_optimal_trajectories(name):
-  """Asked for the optimum, it does what reached it among what did not.
+def test_asked_for_the_optimum_it_does_what_reached_it(name):
+  """Every batch has new noise: of few episodes it would learn by heart which noise follows which.
 
-  A smaller rate than online: where all good trajectories do the same, the policy is sure of most
-  steps, their gradients (up to 1 / sigma, 90 times the others') are what is clipped, and at the
-  default rate the last step's action moves with their noise.
+  Its own slightly other actions then remind it of one of the bad episodes.
   """
   tf.keras.utils.set_random_seed(0)
-  system = SYSTEMS[name](20)
-  best = scores.reference(name, 20)
-  noise = np.random.default_rng(0).normal(size=(64, 20, system.action_size))
-  spread = np.repeat([0.0, 0.3, 0.6, 1.0], 16)[:, None, None]
-  actions = tf.constant(np.clip(best.actions + spread * noise, -1, 1), tf.float32)
-  states, rewards = simulate(system, actions)
-  env = SystemEnvironment(system)
+  system, generator = SYSTEMS[name](20), np.random.default_rng(0)
+  best, env = scores.reference(name, 20), SystemEnvironment(system)
   agent = make_decision_transformer_agent(
       AgentSetup(system, env.time_step_spec(), env.action_spec(), 2, 0, Execution()),
       model=functools.partial(DecisionTransformer, dropout=0.0),
       agent=functools.partial(DecisionTransformerAgent, learning_rate=3e-4))
-  time = np.broadcast_to(np.arange(21.0)[:, None], [64, 21, 1])
-  pad = [[0, 0], [0, 1]]
-  steps = tf.ones([64, 21], tf.int32)
-  episodes = trajectory.Trajectory(
-      step_type=steps, observation=tf.concat([states, tf.cast(time, tf.float32)], -1),
-      action=tf.pad(actions, [*pad, [0, 0]]), policy_info=(), next_step_type=steps,
-      reward=tf.pad(rewards, pad), discount=tf.ones([64, 21]))
-  agent.observe(episodes)
+
+  @tf.function(autograph=False)
+  def episodes_of(actions):
+    states, rewards = simulate(system, actions)
+    time = tf.broadcast_to(tf.range(21.0)[:, None], [64, 21, 1])
+    pad, steps = [[0, 0], [0, 1]], tf.ones([64, 21], tf.int32)
+    return trajectory.Trajectory(
+        step_type=steps, observation=tf.concat([states, time], -1),
+        action=tf.pad(actions, [*pad, [0, 0]]), policy_info=(), next_step_type=steps,
+        reward=tf.pad(rewards, pad), discount=tf.ones([64, 21]))
+
+  def near_the_optimum():
+    noise = generator.normal(size=(64, 20, system.action_size))
+    spread = np.repeat([0.0, 0.3, 0.6, 1.0], 16)[:, None, None]
+    return episodes_of(tf.constant(np.clip(best.actions + spread * noise, -1, 1), tf.float32))
+
+  agent.observe(near_the_optimum())
   train = tf.function(agent.train, autograph=False)
-  for _ in range(3000):
-    train(episodes)
+  for _ in range(1000):
+    train(near_the_optimum())
   reached = Evaluator(system, lambda *_: agent.policy).evaluate().mean_return
-  assert scores.normalised_score(reached, best) > 0.95
+  assert scores.normalised_score(reached, best) > 0.94

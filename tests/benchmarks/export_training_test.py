@@ -23,6 +23,7 @@ def test_a_pure_step_is_the_agents_own_whatever_the_variables_hold():
     trainer.warm_up()
     trainer.agent.observe(trainer.last_episode())
     trainer.replay.add_batch(trainer.last_episode())
+  trainer.agent.model_validation.trust.assign(1.0)  # of a model that knew these episodes
   batch, _ = trainer.replay.get_next(8)
   parts = tf.nest.flatten(batch)
   step = export_training.training_step(trainer.agent, trainer.agent.collect_data_spec)
@@ -40,7 +41,8 @@ def test_a_pure_step_is_the_agents_own_whatever_the_variables_hold():
   trainer.agent.train(batch)
   for variable, value in zip(variables, found, strict=True):
     # Adam's first step has the sign of a gradient, which rounding in the model's step may turn.
-    if 'actor' not in variable.name:
-      np.testing.assert_allclose(variable, value, rtol=0.05, atol=1e-4, err_msg=variable.name)
-  assert any(np.any(abs(value - variable.numpy()) > 5e-4) for value, variable in zip(
-      values, variables, strict=True) if variable.dtype == tf.float32)
+    atol = 2.5e-3 if 'actor' in variable.name else 1e-4
+    np.testing.assert_allclose(variable, value, rtol=0.05, atol=atol, err_msg=variable.name)
+  for name in ('actor', 'lstm'):
+    assert any(np.any(abs(value - before) > 5e-4) for value, before, variable in zip(
+        found, values, variables, strict=True) if name in variable.name)

@@ -21,7 +21,8 @@ def test_only_the_timed_programs_are_kept(tmp_path, monkeypatch):
 
   monkeypatch.setattr(prepare.subprocess, 'run', export)
   prepare._export(prepare.CELLS[0], tmp_path / 'cell')
-  assert {path.stem for path in (tmp_path / 'cell').iterdir()} == set(prepare._TIMED)
+  assert {path.name for path in (tmp_path / 'cell').iterdir()} == {
+      f'{program}.hlo.gz' for program in prepare._TIMED}
   assert not (tmp_path / 'cell.tmp').exists()
 
 

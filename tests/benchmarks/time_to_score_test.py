@@ -1,7 +1,9 @@
 """The clock of the race against the authors' training."""
 
 import json
+import subprocess
 import sys
+import time
 
 import pytest
 
@@ -20,11 +22,17 @@ def row(who, seed, seconds, limit=100):
           'seconds': seconds}
 
 
-def test_evaluations_come_as_they_are_made_and_the_process_ends_with_them(tmp_path):
+def test_evaluations_come_as_they_are_made_and_the_process_ends_with_them(tmp_path, monkeypatch):
+  processes, start = [], subprocess.Popen
+  monkeypatch.setattr(time_to_score.subprocess, 'Popen', lambda *arguments, **how: (
+      processes.append(start(*arguments, **how)), processes[-1])[1])
   evaluations = time_to_score._evaluations(
       [sys.executable, '-c', _SLOW], tmp_path, 'theirs', 50, [])
   assert next(evaluations) == {'env_steps': 160, 'return': 1.0}
-  evaluations.close()  # kills the process, or this test would last a minute
+  began = time.monotonic()
+  evaluations.close()
+  assert processes[0].poll() is not None
+  assert time.monotonic() - began < 20  # it was stopped, not waited for
 
 
 def test_a_run_ends_at_the_limit(tmp_path):

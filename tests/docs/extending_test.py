@@ -112,8 +112,8 @@ def test_the_guides_commands_train_resume_and_evaluate(study, tmp_path, monkeypa
   bindings = [word.split('=', 1)[1] for word in resume if word.startswith('--gin_bindings=')]
   assert bindings == ['NUM_ENV_STEPS=30_000']
   more = [binding for binding in SMALL if 'NUM_ENV_STEPS' not in binding] + ['NUM_ENV_STEPS=72']
-  launch_main.run([str(study / 'study.gin')], more, root_dir, resume=True,
-                  allow_gin_imports=True)
+  launch_main.run(launch_main.Configuration([str(study / 'study.gin')], more,
+                                            allow_gin_imports=True), root_dir, resume=True)
   rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
   assert [row['env_steps'] for row in rows] == [0, 12, 24, 36, 48, 60, 72]
   assert rows[-1]['model_loss'] > 0

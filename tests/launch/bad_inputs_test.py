@@ -532,7 +532,7 @@ def _finished(tmp_path_factory):
   gin.clear_config()
   folder = tmp_path_factory.mktemp('finished') / 'run'
   with contextlib.chdir(REPOSITORY):
-    launch_main.run(['gin/myriad_cem.gin'], SMALL, str(folder))
+    launch_main.run(launch_main.Configuration(['gin/myriad_cem.gin'], SMALL), str(folder))
   return folder
 
 
@@ -645,7 +645,8 @@ def test_any_value_of_a_number_is_built_with_or_refused_in_a_line(where, value, 
   with pytest.MonkeyPatch.context() as patch, pytest.raises((Built, UserError)) as raised:
     patch.setattr(train_module, '_train', built)
     with tempfile.TemporaryDirectory() as folder:
-      launch_main.run([file], [*SMALL, *horizon, f'{name}={literal(value)}'], f'{folder}/run')
+      bindings = [*SMALL, *horizon, f'{name}={literal(value)}']
+      launch_main.run(launch_main.Configuration([file], bindings), f'{folder}/run')
   if raised.type is UserError:
     assert '\n' not in raised.value.message
     assert not raised.value.message.isspace()

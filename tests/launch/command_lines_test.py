@@ -42,7 +42,8 @@ def small_run(root_dir, *more):
 def test_a_run_ends_with_its_result(score, value, result, monkeypatch, tmp_path, capsys, fresh_gin):
   summary = {'normalised_score': score, 'return': value, 'env_steps': 7, 'wall_seconds': 1.0}
   monkeypatch.setattr('asm_tf.configurables.train', lambda **_: summary)
-  assert launch_main.run(['gin/myriad_lstm.gin'], [], str(tmp_path), 0, False, False) == 0
+  assert launch_main.run(
+      launch_main.Configuration(['gin/myriad_lstm.gin']), str(tmp_path), seed=0) == 0
   assert capsys.readouterr().out.startswith(result)
 
 
@@ -54,7 +55,7 @@ def test_a_seed_is_the_flags_or_the_configurations(
   summary = {'normalised_score': 1.0, 'return': 1.0, 'env_steps': 7, 'wall_seconds': 1.0}
   monkeypatch.setattr(
       'asm_tf.configurables.train', lambda **arguments: given.update(arguments) or summary)
-  launch_main.run(['gin/myriad_lstm.gin'], binding, str(tmp_path), flag)
+  launch_main.run(launch_main.Configuration(['gin/myriad_lstm.gin'], binding), str(tmp_path), flag)
   assert given['options'].command_line['seed'] == gin.query_parameter('train.seed') == seed
 
 

@@ -37,7 +37,8 @@ def configured_system(folder):
 
 def train(folder, *bindings):
   gin.clear_config()
-  launch_main.run(['gin/gymnasium.gin'], (*SMALL, *bindings), str(folder))
+  launch_main.run(launch_main.Configuration(['gin/gymnasium.gin'], [*SMALL, *bindings]),
+                  str(folder))
   gin.clear_config()
   return folder
 

@@ -68,7 +68,7 @@ def build(files, root_dir, monkeypatch, *bindings):
 
   monkeypatch.setattr(train_module, '_train', stop)
   with pytest.raises(Built):
-    launch_main.run(files, [*SMALL, *bindings], str(root_dir))
+    launch_main.run(launch_main.Configuration(files, [*SMALL, *bindings]), str(root_dir))
   assert trainers[0].metrics().keys() <= CURVES.keys()  # TensorBoard can describe them
   return trainers[0]
 
@@ -213,7 +213,8 @@ def test_a_run_of_three_files(tmp_path):
   files = ('gin/one_bounce.gin', 'gin/models/markov.gin', LEARNED_REWARD)
   bindings = ('NUM_ENV_STEPS=32', 'Trainer.warmup_steps=8', 'Trainer.batch_size=4',
               'Execution.microbatches=1', 'TrainingLoop.eval_interval=16')
-  assert launch_main.run(files, [*SMALL, *bindings], str(tmp_path / 'run')) == 0
+  configuration = launch_main.Configuration(files, [*SMALL, *bindings])
+  assert launch_main.run(configuration, str(tmp_path / 'run')) == 0
   rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
   assert [row['env_steps'] for row in rows] == [0, 16, 32]
   assert rows[0]['reward_loss'] is None  # nothing measured yet
@@ -231,7 +232,8 @@ def test_the_soak_binds_what_there_is():
 def test_bindings_that_nothing_reads_are_named(tmp_path, caplog):
   bindings = ('NUM_ENV_STEPS=12', 'Trainer.warmup_steps=6', 'ModelLearner.learning_rate=7',
               'SequenceSearchAgent.refit=False', 'train.horizon=6')
-  launch_main.run(['gin/myriad_cem.gin'], [*SMALL, *bindings], str(tmp_path / 'run'))
+  launch_main.run(launch_main.Configuration(['gin/myriad_cem.gin'], [*SMALL, *bindings]),
+                  str(tmp_path / 'run'))
   named = [record.getMessage().split('=')[1] for record in caplog.records
            if 'changes nothing' in record.getMessage()]
   assert 'ModelLearner.learning_rate' in named

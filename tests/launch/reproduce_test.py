@@ -20,7 +20,8 @@ def rows(folder):
 
 @pytest.fixture(name='run_dir')
 def _run_dir(tmp_path, fresh_gin):
-  launch_main.run(['gin/myriad_cem.gin'], BINDINGS, str(tmp_path / 'run'), seed=5)
+  launch_main.run(launch_main.Configuration(['gin/myriad_cem.gin'], BINDINGS),
+                  str(tmp_path / 'run'), seed=5)
   gin.clear_config()
   return tmp_path / 'run'
 
@@ -28,7 +29,8 @@ def _run_dir(tmp_path, fresh_gin):
 def test_a_run_is_started_again(run_dir, tmp_path, monkeypatch, capsys):
   before = launch_main.reproduced(str(run_dir))
   monkeypatch.chdir(tmp_path)
-  launch_main.run([f'{run_dir}/config.gin'], seed=before['seed'], reproduces=before)
+  launch_main.run(launch_main.Configuration([f'{run_dir}/config.gin'], reproduced=before),
+                  seed=before['seed'])
   again, = tmp_path.glob('runs/run-*')  # named after the run, not after config.gin
   assert rows(again) == rows(run_dir)
   assert len(rows(again)) == 3

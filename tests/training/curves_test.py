@@ -24,7 +24,7 @@ _AXES = {'env_steps', 'wall_seconds'}
     ('gin/myriad_cem.gin', ()),
 ])  # the metrics of the others: tests/launch/gin_files_test.py
 def test_every_curve_has_a_description(file, more, tmp_path):
-  launch_main.run([file], [*SMALL, *more], str(tmp_path / 'run'), seed=3)
+  launch_main.run(launch_main.Configuration([file], [*SMALL, *more]), str(tmp_path / 'run'), seed=3)
   rows = [json.loads(line) for line in (tmp_path / 'run/metrics.jsonl').read_text().splitlines()]
   columns = set().union(*rows) - _AXES
   assert columns <= CURVES.keys()

@@ -152,8 +152,8 @@ def guides_run(tmp_path_factory):
     patch.chdir(REPOSITORY)
     patch.setattr(train_module, 'save_world_model', lambda agent, *rest: (
         agents.append(agent), save_world_model(agent, *rest)))
-    launch_main.run([value for flag, value in values if flag == '--gin_file'], SMALL,
-                    str(root_dir))
+    files = [value for flag, value in values if flag == '--gin_file']
+    launch_main.run(launch_main.Configuration(files, SMALL), str(root_dir))
   gin.clear_config()
   return root_dir, agents[0]
 
