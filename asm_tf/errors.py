@@ -3,7 +3,7 @@
 import numbers
 from typing import Any
 
-_LARGEST = 10**18  # its square is the largest that float32 holds, and int64 holds it
+_LARGEST = 10**18  # the largest power of ten that int64 holds; float32 holds its square
 
 
 class UserError(Exception):
@@ -54,23 +54,17 @@ def require_between(least: int, most: int, **values: Any) -> None:
 
 def require_positive(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number above 0."""
-  for name, value in values.items():
-    if not _is_number(value) or not value > 0:
-      raise UserError(f'{name} is {_short(value)}: give a positive number.')
+  _require(values, lambda value: value > 0, 'a positive number')
 
 
 def require_not_negative(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number of at least 0."""
-  for name, value in values.items():
-    if not _is_number(value) or not value >= 0:
-      raise UserError(f'{name} is {_short(value)}: give a number of at least 0.')
+  _require(values, lambda value: value >= 0, 'a number of at least 0')
 
 
 def require_finite(**values: Any) -> None:
   """Raises `UserError` unless every value is a finite number."""
-  for name, value in values.items():
-    if not _is_number(value):
-      raise UserError(f'{name} is {_short(value)}: give a finite number.')
+  _require(values, lambda value: True, 'a finite number')
 
 
 def require_sizes(**values: Any) -> None:
@@ -84,16 +78,18 @@ def require_sizes(**values: Any) -> None:
 
 def require_share(**values: Any) -> None:
   """Raises `UserError` unless every value is a number above 0, up to 1."""
-  for name, value in values.items():
-    if not _is_number(value) or not 0 < value <= 1:
-      raise UserError(f'{name} is {_short(value)}: give a number above 0, up to 1.')
+  _require(values, lambda value: 0 < value <= 1, 'a number above 0, up to 1')
 
 
 def require_from_0_to_1(**values: Any) -> None:
   """Raises `UserError` unless every value is a number from 0 to 1."""
+  _require(values, lambda value: 0 <= value <= 1, 'a number from 0 to 1')
+
+
+def _require(values, fits, wish):
   for name, value in values.items():
-    if not _is_number(value) or not 0 <= value <= 1:
-      raise UserError(f'{name} is {_short(value)}: give a number from 0 to 1.')
+    if not _is_number(value) or not fits(value):
+      raise UserError(f'{name} is {_short(value)}: give {wish}.')
 
 
 def _is_number(value):

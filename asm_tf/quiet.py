@@ -29,6 +29,9 @@ _STDERR = 2
 @contextlib.contextmanager
 def harmless_lines_dropped() -> Iterator[None]:
   """Within the context, lines on the process's stderr wait; then those that may matter follow."""
+  if sys.stderr is None:  # it was closed: another file may have its number
+    yield
+    return
   with contextlib.ExitStack() as stack:
     try:
       kept = stack.enter_context(tempfile.TemporaryFile())

@@ -126,12 +126,12 @@ def _lstm(z, recurrent):
       previous_c = tf.concat([start[None], cs[:-1]], 0)
       slopes = tf.concat([0.25 * g * (1 - i**2), 0.25 * previous_c * (1 - f**2),
                           0.5 * (i + 1) * (1 - g**2), 0.25 * tf.tanh(cs) * (1 - o**2)], -1)
-      dc_dh, forget = 0.5 * (o + 1) * (1 - tf.tanh(cs)**2), 0.5 * (f + 1)
+      dh_dc, forget = 0.5 * (o + 1) * (1 - tf.tanh(cs)**2), 0.5 * (f + 1)
 
       def backward(s, dh, dc, dzs):
         t = _STEPS - 1 - s
         dh += dhs[t]
-        dc += dh * dc_dh[t]
+        dc += dh * dh_dc[t]
         dz = slopes[t] * tf.concat([dc, dc, dc, dh], -1)
         return (s + 1, tf.matmul(dz, recurrent, transpose_b=True), dc * forget[t],
                 dzs.write(t, dz))

@@ -18,11 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import gin
 from absl import app, flags, logging
-from gin import config_parser
 
 from asm_tf import atomic_files, gin_files
 from asm_tf.errors import FailedRuns, UserError, one_line
-from launch import help
+from launch import gin_imports, help
 from launch.binding_types import require_types
 from launch.hints import hint
 
@@ -62,11 +61,11 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   """Reads gin files, then bindings; `UserError` for what is wrong with them."""
   gin.add_config_file_search_path(str(gin_files.ROOT))
   # gin also searches Python's packages for an included file, which runs their code, and
-  # whatever TensorFlow can read; `_refuse_imports` looks on the disk only.
+  # whatever TensorFlow can read; `gin_imports` looks on the disk only.
   del gin.config._FILE_READERS[1:]
   try:
-    if not allow_imports:
-      with_gin_errors(lambda: [_refuse_imports(file) for file in files])
+    for file in files:
+      with_gin_errors(functools.partial(gin_imports.require_sound, file, allow_imports))
     with_gin_errors(lambda: gin.parse_config_files_and_bindings(
         files, None, finalize_config=False))
   except ModuleNotFoundError as error:
@@ -81,6 +80,9 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   except ModuleNotFoundError as error:
     raise UserError(f'--gin_bindings imports what Python does not find ({error}): put the folder '
                     'that holds it on PYTHONPATH.') from error
+  except (SyntaxError, tokenize.TokenError) as error:  # Python's, of any text
+    raise UserError(f'--gin_bindings cannot be read as gin ({one_line(error)}): give NAME=VALUE.'
+                    ) from error
   unknown = sorted(set(_macros()) - macros)
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '
@@ -126,37 +128,6 @@ def require_files(flag: str, files: Sequence[str]) -> None:
       raise UserError(f'--{flag}={file} does not exist: give a file such as gin/myriad_lstm.gin.')
     if not os.access(found, os.R_OK):
       raise UserError(f'--{flag}={file} may not be read: mend its permissions.')
-
-
-def _refuse_imports(file, above=()):
-  """Raises `UserError` if a file from elsewhere, or one that it includes, imports a module.
-
-  Also if it includes itself; `above` are the files that include it.
-  """
-  found = gin_files.find(file)
-  if found is None:
-    return  # gin says so itself
-  path = found.resolve()
-  if path in above:
-    raise UserError(f'{path} includes itself, by way of {above[-1]}: take one include out.')
-  with path.open(encoding='utf-8') as lines:
-    for statement in config_parser.ConfigParser(lines, _Names()):
-      if isinstance(statement, config_parser.IncludeStatement):
-        _refuse_imports(statement.filename, (*above, path))
-      is_import = isinstance(statement, config_parser.ImportStatement)
-      if is_import and not path.is_relative_to(gin_files.ROOT / 'gin'):
-        raise UserError(f'{path} imports {statement.module}, which runs its code: read it, then '
-                        'give --allow_gin_imports if you trust it.')
-
-
-class _Names(config_parser.ParserDelegate):
-  """Reads references and macros by their names alone."""
-
-  def configurable_reference(self, scoped_name, evaluate):
-    return scoped_name
-
-  def macro(self, scoped_name):
-    return scoped_name
 
 
 def _macros():

@@ -4,16 +4,16 @@
     python -m launch.evaluate --run_dir=runs/myriad_lstm-*     # the newest of them
 """
 
+import functools
 import glob
 import os
 import pathlib
-import re
 
 import gin
 from absl import flags
 
 from asm_tf.errors import UserError, one_line
-from launch import command_line
+from launch import command_line, gin_imports
 
 
 def define_flags() -> None:
@@ -63,13 +63,9 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
   if video is not None and not isinstance(system, GymnasiumSystem):
     raise UserError(f'--video: {system.name} draws no pictures, only a Gymnasium environment may: '
                     'leave it.')
-  policies = []
-
-  def load(*specs):
-    policies.append(_load(SavedPolicy, specs, run_dir))
-    return policies[0]
-
-  evaluation = Evaluator(system, load, settings['seed'], episodes).evaluate()
+  evaluator = Evaluator(
+      system, functools.partial(_load, SavedPolicy, run_dir), settings['seed'], episodes)
+  evaluation = evaluator.evaluate()
 
   reference = scores.reference_for(system)
   figure = draw_trajectory(system, evaluation.states, evaluation.actions,
@@ -80,10 +76,10 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
     print(f'normalised score: {scores.normalised_score(evaluation.mean_return, reference):.4f}')
   print(f'picture: {plot}')
   if video is not None:
-    modules = _imported(run_dir / 'config.gin')
+    modules = gin_imports.imports_of(run_dir / 'config.gin')
     returns = []
     command_line.write_in_one_step(video, lambda part: returns.append(film_episode(
-        part, system, policies[0], (settings['seed'], Stream.EVALUATION), modules)))
+        part, system, evaluator.policy, (settings['seed'], Stream.EVALUATION), modules)))
     print(f'video of an episode with return {returns[0]:.6g}: {video}')
 
 
@@ -129,12 +125,7 @@ def _make_system(settings, horizon):
   return settings['system'](horizon)
 
 
-def _imported(config):
-  """The modules that a configuration imports, which register its environment."""
-  return re.findall(r'^import ([\w.]+)', config.read_text(encoding='utf-8'), re.MULTILINE)
-
-
-def _load(saved_policy, specs, run_dir):
+def _load(saved_policy, run_dir, *specs):
   try:
     return saved_policy(*specs, str(run_dir / 'policy'))
   except Exception as error:

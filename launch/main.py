@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import gin
 from absl import flags
 
-from asm_tf.errors import UserError, require_at_least
+from asm_tf.errors import UserError, require_between
 from launch import command_line
 
 _LARGEST_SEED = 2**32 - 1  # NumPy's
@@ -149,9 +149,7 @@ def _bind_seed(seed):
   """Binds and returns the given seed, that of the configuration where there is none."""
   if seed is None:
     seed = command_line.with_gin_errors(lambda: gin.get_bindings('train')).get('seed', 0)
-  require_at_least(0, seed=seed)
-  if seed > _LARGEST_SEED:
-    raise UserError(f'seed is {seed}: give one of at most {_LARGEST_SEED}.')
+  require_between(0, _LARGEST_SEED, seed=seed)
   gin.parse_config(f'train.seed = {seed}')
   return seed
 

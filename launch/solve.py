@@ -5,6 +5,7 @@
     python -m launch.solve --show
 """
 
+import importlib.metadata
 import json
 import pathlib
 import sys
@@ -57,7 +58,8 @@ def run(names: Sequence[str], horizons: Sequence[int], save: bool) -> None:
     cells.set_postfix_str(f'{name} H={horizon}')
     system = SYSTEMS[name](horizon, dtype=tf.float64)
     row = solve_cell(system, _shorter(solved.get(name, {}), horizon))
-    solved.setdefault(name, {})[str(horizon)] = row
+    rows = solved.setdefault(name, {})
+    rows[str(horizon)] = better_of(rows.get(str(horizon)), row)
     tqdm.write(_describe(name, horizon, row), file=sys.stdout)
     if save:
       save_row(scores.TABLE, name, horizon, row)
@@ -85,14 +87,19 @@ def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
 
 
 def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
-  """Puts one row into the table, in one atomic step, unless the stored optimum is better."""
+  """Puts `better_of` the stored row and this one into the table, which is written in one step."""
   table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'systems': {}}
   row = row | {'command': origin.command(), 'versions': _versions()}
-  stored = table['systems'].setdefault(name, {}).get(str(horizon))
-  if stored is not None and stored['optimal'] >= row['optimal']:
-    row = stored | {key: row[key] for key in ('random', 'random_se')}
-  table['systems'][name][str(horizon)] = row
+  rows = table['systems'].setdefault(name, {})
+  rows[str(horizon)] = better_of(rows.get(str(horizon)), row)
   command_line.write_text(path, _as_json(table))
+
+
+def better_of(stored: dict | None, row: dict) -> dict:
+  """Returns the row with the higher optimum, the stored one if equal, with the new random mean."""
+  if stored is None or stored['optimal'] < row['optimal']:
+    return row
+  return stored | {key: row[key] for key in ('random', 'random_se')}
 
 
 def without_actions(systems: dict) -> dict:
@@ -102,9 +109,8 @@ def without_actions(systems: dict) -> dict:
 
 
 def _versions():
-  return {'tensorflow': tf.__version__, 'numpy': np.__version__,
-          'scipy': optimal_control.scipy.__version__,
-          'casadi': optimal_control.clip_patterns.casadi.__version__}
+  return origin.versions() | {
+      name: importlib.metadata.version(name) for name in ('scipy', 'casadi')}
 
 
 def _as_json(table):

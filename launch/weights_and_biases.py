@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Iterator
 
 from asm_tf.errors import UserError, one_line
+from launch import command_line
 
 
 @contextlib.contextmanager
@@ -30,7 +31,7 @@ def synchronised(project: str | None, root_dir: str, resume: bool = False) -> It
   except ImportError as error:
     raise UserError('--wandb needs the package wandb: pip install wandb.') from error
   folder = pathlib.Path(root_dir).absolute()
-  folder.parent.mkdir(parents=True, exist_ok=True)
+  command_line.make_folder(folder.parent)
   try:
     run = wandb.init(project=project, name=folder.name, sync_tensorboard=True,
                      resume='allow' if resume else None,

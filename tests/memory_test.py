@@ -13,6 +13,7 @@ from asm_tf.replay.episode_replay_buffer import EpisodeReplayBuffer
 from asm_tf.replay.window_replay_buffer import WindowReplayBuffer
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training import train as train_module
+from asm_tf.training.evaluator import Evaluator
 from asm_tf.training.train import RunOptions
 from asm_tf.training.trainer import Trainer
 from asm_tf.training.training_loop import TrainingLoop
@@ -56,3 +57,8 @@ def test_a_run_that_cannot_fit_leaves_nothing(settings, usable, message, tmp_pat
     train(tmp_path / 'run', **settings)
   assert '\n' not in raised.value.message
   assert not (tmp_path / 'run/metrics.jsonl').exists()
+
+
+def test_more_episodes_than_fit_are_not_evaluated():
+  with pytest.raises(UserError, match='1000000000 episodes would take .*: evaluate fewer'):
+    Evaluator(CancerTreatment(20, process_noise=0.1), None, episodes=10**9)

@@ -316,8 +316,8 @@ _TABLE = {
          '::test_the_policy_imagines_what_it_met_in_whole_windows'),
     ],
     'agents/world.py': [
-        ('nothing comes after a window', 'self.reward_from(first_step, self.critic)',
-         'self.reward_from(first_step)',
+        ('nothing comes after a window', 'return _reward_from(reward, first_step)',
+         'return _reward_from(self.reward, first_step)',
          'agents/critic_test.py::test_with_the_true_value_the_gradient_is_that_of_the_whole_horizon'
          '[0.0-2]'),
     ],
@@ -330,8 +330,8 @@ _TABLE = {
          '::test_seeds_tell_episodes_and_copies_apart_and_repeat_them'),
     ],
     'environments/gymnasium_system.py': [
-        ('half of the range of actions', '(np.clip(action, -1, 1) + 1) / 2 * (high - low)',
-         '(np.clip(action, -1, 1) + 1) / 4 * (high - low)',
+        ('half of the range of actions', 'low + (action + 1) / 2 * (high - low)',
+         'low + (action + 1) / 4 * (high - low)',
          'environments/gymnasium_environment_test.py::test_actions_are_rescaled[1-3]'),
     ],
     'agents/entropy_constant.py': [
@@ -378,6 +378,9 @@ _TABLE = {
          '::test_comparisons_of_gradients_of_any_size_equal_numpys[float64-1.0]'),
     ],
     'gradients/jacobians.py': [
+        ('a carry of the right shape is the state', 'carry is initial_state and following is state',
+         'tf.is_tensor(carry) and carry.shape == state.shape', 'gradients/gradient_tools_test.py'
+         '::test_a_carry_of_the_states_shape_is_not_taken_for_the_state'),
         ('s_H is rewarded in the bound', 'tf.reduce_logsumexp(norms[:, :-1], [1, 2])',
          'tf.reduce_logsumexp(norms, [1, 2])',
          'gradients/theory_test.py::test_bounds_are_the_papers_double_sum'),
@@ -487,8 +490,8 @@ _TABLE = {
         ('input and forget gate exchanged', '0.5 * ((f + 1) * c + (i + 1) * g)',
          '0.5 * ((i + 1) * c + (f + 1) * g)',
          'models/recurrent_kernels_test.py::test_lstm_scan_equals_the_keras_layer'),
-        ('forget gates off by one backwards', '_reader(dhs, forget_next, dc_dh)',
-         '_reader(dhs, forget, dc_dh)',
+        ('forget gates off by one backwards', '_reader(dhs, forget_next, dh_dc)',
+         '_reader(dhs, forget, dh_dc)',
          'models/recurrent_kernels_test.py'
          '::test_value_and_gradients_equal_a_plain_loop[17-False-lstm]'),
     ],
@@ -613,6 +616,16 @@ _TABLE = {
         ('steps counted with their own row', 'tf.cumsum(is_step, exclusive=True)',
          'tf.cumsum(is_step)', 'replay/window_replay_test.py'
          '::test_every_step_that_is_kept_begins_a_window_as_often[100]'),
+    ],
+    'systems/toy_credit_assignment.py': [
+        ('the distractor adds to the noise', ' - self.process_noise\n', '\n',
+         'systems/systems_contract_test.py::test_the_distractor_of_toy_credit_assignment_has_its'
+         '_own_spread_beside_the_noise'),
+    ],
+    'training/hyperparameters.py': [
+        ('the first of two bindings counts', "command_line.get('gin_bindings', ())))",
+         "command_line.get('gin_bindings', ())[::-1]))",
+         'training/curves_test.py::test_the_last_of_two_bindings_is_the_hyperparameter'),
     ],
     'systems/myriad/cancer_treatment.py': [
         ('a constant of the dynamics', 'dose_effect = 0.45', 'dose_effect = 0.4',

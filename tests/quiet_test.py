@@ -21,6 +21,14 @@ def test_what_is_not_known_to_be_harmless_is_passed_on(capfd):
       'and this']
 
 
+def test_a_closed_stderr_is_left_alone():
+  code = 'import asm_tf, tensorflow as tf; print(tf.__name__)'
+  done = subprocess.run(
+      ['sh', '-c', f'{sys.executable} -c "{code}" 2>&-'],
+      cwd=REPOSITORY, text=True, capture_output=True, timeout=100, check=False)
+  assert (done.returncode, done.stdout) == (0, 'tensorflow\n')
+
+
 def test_an_error_within_comes_out_with_its_lines(capfd):
   try:
     with harmless_lines_dropped():

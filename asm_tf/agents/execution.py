@@ -147,7 +147,7 @@ class Execution:
     return optimizer
 
   def compiled(self, function: Callable, jit_compile: bool) -> Callable:
-    """Returns the function, compiled by XLA or as it is; every program of an agent comes by here.
+    """Returns the function, compiled by XLA or as it is: all programs of an agent are made here.
 
     Args:
       function: of nests of tensors.

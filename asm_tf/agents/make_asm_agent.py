@@ -61,25 +61,25 @@ def make_asm_agent(
   with setup.execution.creating_variables():
     normalizer = Normalizer(n, system.horizon, time_aware=system.time_aware)
     reward = _make_reward(system, normalizer, reward_model)
-  of_model, value = (normalizer, n, m), None
+  model_arguments, built_critic = (normalizer, n, m), None
   if critic is not None:
-    value = critic(setup, normalizer)
-    setup = dataclasses.replace(setup, window=value.imagined_steps)
+    built_critic = critic(setup, normalizer)
+    setup = dataclasses.replace(setup, window=built_critic.imagined_steps)
     # A model of windows is given the time in the episode beside the action (`TimedModel`).
-    of_model = normalizer.without_time(setup.steps + 1), n, m + normalizer.time_size
+    model_arguments = normalizer.without_time(setup.steps + 1), n, m + normalizer.time_size
   with setup.execution.creating_variables():
-    world = World(world_model(*of_model), reward, normalizer, value)
-    policy = AveragedActor(lambda: actor(normalizer, n, m))
-  improver = policy_learner(policy, world, setup)
-  comparison = GradientComparison(improver, world, setup)
+    world = World(world_model(*model_arguments), reward, normalizer, built_critic)
+    actors = AveragedActor(lambda: actor(normalizer, n, m))
+  learner_of_policy = policy_learner(actors, world, setup)
+  comparison = GradientComparison(learner_of_policy, world, setup)
   others = [] if reward_model is None else [RewardLearner(reward, setup)]
-  if value is not None:
-    others.append(CriticLearner(value, policy.trained, setup))
+  if built_critic is not None:
+    others.append(CriticLearner(built_critic, actors.trained, setup))
   return agent(
-      setup, world, model_learner(world, setup), improver, others,
+      setup, world, model_learner(world, setup), learner_of_policy, others,
       gradient_comparison=comparison if comparison.period else None,
-      model_validation=ModelValidation(world, setup) if value is None else (
-          WindowValidation(world, policy.trained, setup)))
+      model_validation=ModelValidation(world, setup) if built_critic is None else (
+          WindowValidation(world, actors.trained, setup)))
 
 
 def _make_reward(system, normalizer, reward_model):

@@ -87,12 +87,13 @@ class ModelValidation(tf.Module):
 
   def _validate_model(self, new, returns):
     states, actions, weights = (tf.concat(pair, 0) for pair in zip(self._last, new, strict=True))
-    start, true, scale = states[:, 0], states[:, 1:], self._world.normalizer.scale
+    start, true = states[:, 0], states[:, 1:]
+    in_spreads = self._world.normalizer.in_state_spreads
     predicted = self._world.imagination(start, actions)
-    error = tf.reduce_mean(scale(predicted - true)**2, -1)  # [1 + B, H]
+    error = tf.reduce_mean(in_spreads(predicted - true)**2, -1)  # [1 + B, H]
     error = tf.where(weights > 0, error, 0.0)
     spread = tf.reshape(self._moments.spread, true.shape[1:])
-    reference = tf.reduce_mean(scale(spread)**2, -1)  # [H]
+    reference = tf.reduce_mean(in_spreads(spread)**2, -1)  # [H]
     skill = tf.reduce_mean(weights * skill_score(error, reference), 1)  # [1 + B]
     trained, unseen = skill[0], tf.reduce_mean(skill[1:])
     trust = trained * tf.minimum(tf.math.divide_no_nan(unseen, trained), 1.0)**SHARPNESS

@@ -81,7 +81,7 @@ class WindowValidation(tf.Module):
     start, first_step = states[:, 0], tf.cast(observations[:, 0, -1], tf.int32)
     model = self._world.imagination_from(first_step)
     error, change = (
-        tf.reduce_mean(self._world.normalizer.scale(predicted - states[:, 1:])**2, -1)
+        tf.reduce_mean(self._world.normalizer.in_state_spreads(predicted - states[:, 1:])**2, -1)
         for predicted in (model(start, actions), start[:, None]))
     skill = self._skill(tf.where(taken, error, 0.0), tf.where(taken, change, 0.0), taken)
     trust = skill**SHARPNESS

@@ -44,14 +44,12 @@ class World(tf.Module):
 
   def objective_from(self, first_step: tf.Tensor | None) -> Reward:
     """Returns what is summed from step t_0 [B] on: rewards or, with a critic, its lambda-return."""
-    return self.reward_from(first_step, self.critic)
+    reward = self.reward if self.critic is None else self.critic.lambda_return(self.reward)
+    return _reward_from(reward, first_step)
 
-  def reward_from(self, first_step: tf.Tensor | None, critic: Critic | None = None) -> Reward:
-    """Returns the reward from step t_0 [B] on; see `objective_from`."""
-    reward = self.reward if critic is None else critic.lambda_return(self.reward)
-    if first_step is None:
-      return reward
-    return lambda states, actions, t: reward(states, actions, steps_from(first_step, t))
+  def reward_from(self, first_step: tf.Tensor | None) -> Reward:
+    """Returns the reward from step t_0 [B] on; None for 0."""
+    return _reward_from(self.reward, first_step)
 
   def _from(self, model, first_step):
     if first_step is None:
@@ -59,3 +57,9 @@ class World(tf.Module):
     if isinstance(model, TrueDynamics):
       return model.starting_at(first_step)
     return TimedModel(model, self.normalizer, first_step) if self.normalizer.time_size else model
+
+
+def _reward_from(reward, first_step):
+  if first_step is None:
+    return reward
+  return lambda states, actions, t: reward(states, actions, steps_from(first_step, t))

@@ -112,16 +112,15 @@ class GymnasiumSystem:
     """Returns a new copy, wrapped, with flat observations."""
     return gymnasium_making.make(self.name, self.kwargs, self.wrappers)
 
-  def control(self, action: tf.Tensor) -> tf.Tensor:
-    """The action [..., m] in [-1, 1], a tensor, rescaled to the environment's bounds."""
+  def control(self, action: tf.Tensor | np.ndarray) -> tf.Tensor | np.ndarray:
+    """The action [..., m] in [-1, 1], rescaled to the environment's bounds."""
     low, high = self._control_low, self._control_high
     return low + (action + 1) / 2 * (high - low)
 
   def native_action(self, action: np.ndarray) -> np.ndarray:
     """An action [m] in [-1, 1], an array, as the environment takes it."""
-    low, high = self._control_low, self._control_high
-    control = low + (np.clip(action, -1, 1) + 1) / 2 * (high - low)
-    control = np.clip(control, low, high)  # rounding may lead out
+    control = self.control(np.clip(action, -1, 1))
+    control = np.clip(control, self._control_low, self._control_high)  # rounding may lead out
     return np.reshape(control, self._action_space.shape).astype(self._action_space.dtype)
 
   def _checked_length(self, horizon, limit):

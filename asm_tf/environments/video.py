@@ -39,12 +39,12 @@ def film_episode(path: pathlib.Path, system: GymnasiumSystem, policy: tf_policy.
   """
   episode = SeededEpisodes(system, EpisodeNumbers(1), list(seed), 0)
   state, _ = episode.reset()
-  actions, total, ended = [], 0.0, False
+  actions, reward, total, ended = [], 0.0, 0.0, False
   policy_state = policy.get_initial_state(1)
   while not ended:
     observation = tf.constant(np.append(state, episode.t)[None], tf.float32)
     time_step = ts.restart(observation, 1) if episode.t == 0 else ts.transition(
-        observation, tf.zeros([1]), tf.ones([1]))
+        observation, tf.constant([reward], tf.float32), tf.ones([1]))
     step = policy.action(time_step, policy_state)
     policy_state, action = step.state, step.action[0].numpy()
     actions.append(system.native_action(action).tolist())
@@ -55,7 +55,12 @@ def film_episode(path: pathlib.Path, system: GymnasiumSystem, policy: tf_policy.
       'path': str(path), 'modules': list(modules), 'environment': system.name,
       'kwargs': system.kwargs, 'wrappers': list(system.wrappers), 'seed': episode.seed,
       'actions': actions}
-  failure = _draw(description)
+  try:
+    text = json.dumps(description)
+  except TypeError as error:
+    raise UserError(f'{system.name} cannot be filmed: its kwargs or wrappers hold more than plain '
+                    f'values ({error}): leave --video.') from error
+  failure = _draw(text, len(actions))
   if failure is not None:
     said = failure.removeprefix('error: ')
     if said == failure:  # another's code
@@ -64,14 +69,14 @@ def film_episode(path: pathlib.Path, system: GymnasiumSystem, policy: tf_policy.
   return total
 
 
-def _draw(description):
+def _draw(description, steps):
   """Returns None, or the last line of what went wrong in the process that draws."""
   with tempfile.TemporaryFile('w+') as given, tempfile.TemporaryFile('w+') as said:
-    json.dump(description, given)
+    given.write(description)
     given.seek(0)
     with subprocess.Popen([sys.executable, '-m', 'asm_tf.environments.draw_episode'], stdin=given,
                           stdout=subprocess.PIPE, stderr=said) as process:
-      for _ in tqdm(process.stdout, total=len(description['actions']), unit='step',
+      for _ in tqdm(process.stdout, total=steps, unit='step',
                     dynamic_ncols=True):
         pass
     if not process.returncode:

@@ -1,5 +1,6 @@
 """Tables and pictures of a folder of training runs."""
 
+import functools
 import math
 import statistics
 
@@ -105,16 +106,16 @@ def _draw_systems(rows):
   for row in rows:
     if row['horizon'] is not None or not is_against_h:
       cells.setdefault(row['system'], {}).setdefault(run_statistics.label(row), []).append(row)
-  last = {horizon: run_statistics.common_steps(found)[-1]
-          for horizon, found in by_horizon(rows).items()} if is_against_h else {}
-
-  def points(runs):
-    return _values_at(last, runs, value) if is_against_h else _curves(runs, value)
-
+  if is_against_h:
+    last = {horizon: run_statistics.common_steps(found)[-1]
+            for horizon, found in by_horizon(rows).items()}
+    points = functools.partial(_values_at, last, value=value)
+    against = {'xlabel': 'horizon H (steps)', 'x_ticks': numbers}
+  else:
+    points = functools.partial(_curves, value=value)
+    against = {'xlabel': 'environment steps'}
   panels = {system: {model: _median_and_range(points(runs)) for model, runs in models.items()}
             for system, models in cells.items()}
-  against = ({'xlabel': 'horizon H (steps)', 'x_ticks': numbers} if is_against_h else
-             {'xlabel': 'environment steps'})
   return draw_with_intervals(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
       title=(f'{_named(horizons[0])}: ' if len(horizons) == 1 else '')

@@ -19,6 +19,7 @@ from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import locked
 from asm_tf.training.run_folder import json_line
 
+_SMALLEST_SHARE = 1e-4  # of a GPU, that Ray counts
 _SECONDS_BETWEEN_LOOKS = 5  # at how far the runs are, which say so at every evaluation
 
 
@@ -42,12 +43,15 @@ def run_sweep(folder: str | pathlib.Path, cells: list[dict], cpus_per_run: int =
 
   Raises:
     UserError: for a folder that cannot be written or is in use, an address where no Ray runs,
-      and more CPUs or GPUs a run than there are.
+      and more CPUs or GPUs per run than there are.
     FailedRuns: with the last line of each, after all the others have ended.
   """
   require_at_least(1, cpus_per_run=cpus_per_run)
   require_at_least(0, retries=retries)
   require_not_negative(gpus_per_run=gpus_per_run)
+  if 0 < gpus_per_run < _SMALLEST_SHARE or gpus_per_run > 1 and gpus_per_run % 1:
+    raise UserError(f'gpus_per_run is {gpus_per_run}: give a share from {_SMALLEST_SHARE} to 1, or '
+                    'a whole number.')
   folder = pathlib.Path(folder).absolute()
   runs = folder / 'runs'
   lock = folder / 'sweep.lock'
@@ -158,12 +162,12 @@ def _start_ray(address):
       socket.create_connection((host, int(port)), timeout=5).close()
     ray.init(address=address or 'local', include_dashboard=None if address else False,
              logging_level='ERROR', log_to_driver=False)
-  except (OSError, ValueError) as error:
+  except (OSError, RuntimeError, ValueError) as error:
     if not address:
       raise UserError(f'Ray cannot start on this machine ({one_line(error, 200)}): mend that, or '
                       'give the address of a cluster.') from error
-    raise UserError(f'no Ray cluster at {address!r}: start one with `ray start --head`, or leave '
-                    'the address out.') from error
+    raise UserError(f'no Ray cluster at {address!r} ({one_line(error, 200)}): start one with `ray '
+                    'start --head` of this environment, or leave the address out.') from error
   return ray
 
 

@@ -177,7 +177,7 @@ def arguments(root: str | pathlib.Path, cell: dict) -> list[str]:
 def _in_effect(config, binding):
   """The value of a binding as text, that of its macro where it names one."""
   value = config[binding]
-  return config[value[1:]] if value.startswith('%') else value
+  return _in_effect(config, value[1:]) if value.startswith('%') else value
 
 
 def gin_file(name: str) -> str:
@@ -264,7 +264,7 @@ def read_run(folder: str | pathlib.Path) -> dict:
     folder: path of a folder that launch.main made.
 
   Returns:
-    A dict of the fields of a cell; lists, of a value an evaluation, of env_steps, updates,
+    A dict of the fields of a cell; lists, with one value per evaluation, of env_steps, updates,
     wall_seconds, return and normalised_score (None: not finite, or no optimum is stored), and
     of what was measured beside them; command and versions.
 

@@ -82,11 +82,10 @@ def log_jacobian_norms(model: SequenceModel, initial_state: tf.Tensor,
   Raises:
     ValueError: if the model carries more than its state from step to step.
   """
-  horizon = actions.shape[1]
-  state = model.start(initial_state, horizon)
-  if not _is_state(state, initial_state):
-    raise ValueError(f'{model.name} carries more than its state: use action_jacobians.')
+  horizon, state = actions.shape[1], initial_state
   actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
+  if not _carries_its_state(model, initial_state, actions[0]):
+    raise ValueError(f'{model.name} carries more than its state: use action_jacobians.')
   state, _, product = _one_step_jacobians(model, state, actions[0], 0)
   product, scale = _rescale(product, tf.zeros_like(state[:, 0]))
 
@@ -107,15 +106,15 @@ def final_log_norms(model: SequenceModel, initial_state: tf.Tensor,
                     actions: tf.Tensor) -> tf.Tensor:
   """log |d s_T / d a_0|, [B], of any model: Figure 5's measure.
 
-  Through the product of one-step Jacobians where the model carries only its state,
-  which then overflows at no horizon; by one backward pass elsewhere.
+  By the product of one-step Jacobians, which overflows at no horizon, where the model
+  carries only its state; elsewhere by one backward pass.
 
   Args:
     model: `SequenceModel`.
     initial_state: [B, n], s_0.
     actions: [B, T, m].
   """
-  if _is_state(model.start(initial_state, actions.shape[1]), initial_state):
+  if _carries_its_state(model, initial_state, actions[:, 0]):
     return log_jacobian_norms(model, initial_state, actions)[:, -1]
   batch, size = initial_state.shape
   # One copy of each trajectory for each component of its last state.
@@ -195,15 +194,17 @@ def log_policy_gradient_norms(model: SequenceModel, reward: Reward, actor: Actor
       for horizon in horizons])
 
 
-def _is_state(carry, initial_state):
-  """Whether a model carries from step to step nothing but its state."""
-  return tf.is_tensor(carry) and carry.shape == initial_state.shape
+def _carries_its_state(model, initial_state, action):
+  """Whether a model carries from step to step the very state that it predicts."""
+  carry = model.start(initial_state, 1)
+  state, following = model.step(carry, action, 0)
+  return carry is initial_state and following is state
 
 
 def _one_step_jacobians(model, state, action, t):
   """s' [B, n], d s' / d s [B, n, n] and d s' / d a [B, n, m] of one step."""
   batch, size = state.shape
-  copies = [tf.repeat(x, size, 0) for x in (state, action)]  # one a component of s'
+  copies = [tf.repeat(x, size, 0) for x in (state, action)]  # one per component of s'
   with tf.GradientTape() as tape:
     tape.watch(copies)
     following, _ = model.step(*copies, t)

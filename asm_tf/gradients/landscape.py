@@ -24,7 +24,7 @@ def return_landscape(model: SequenceModel, reward: Reward, initial_state: tf.Ten
     component: which of its components, 0 to m-1.
 
   Returns:
-    [V], differentiable in all of it.
+    [V], differentiable in initial_state, actions and values.
 
   Raises:
     ValueError: if there is no such step or component.

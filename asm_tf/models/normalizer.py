@@ -66,7 +66,7 @@ class Normalizer(tf.Module):
   def resolving_steps(self) -> 'Normalizer':
     """Returns this normaliser, its moments shared, with waves of time down to 5 steps or fewer.
 
-    By these every step is told from the next at any H: what has no memory needs them.
+    They tell every step from the next at any H, which a model without memory needs.
     """
     shared = copy.copy(self)
     shared._octaves = max(_OCTAVES, (4 * self.horizon // 5).bit_length())
@@ -96,12 +96,12 @@ class Normalizer(tf.Module):
     """The inverse of `normalize`."""
     return states * self._moments.std + self._moments.mean if self._enabled else states
 
-  def scale(self, differences: tf.Tensor) -> tf.Tensor:
-    """Returns differences [..., n] of states in units of the states' spread."""
+  def in_state_spreads(self, differences: tf.Tensor) -> tf.Tensor:
+    """Returns differences [..., n] between states, such as errors, in units of their spread."""
     return differences / self._moments.std if self._enabled else differences
 
   def denormalize_difference(self, differences: tf.Tensor) -> tf.Tensor:
-    """Returns differences [..., n] of successive states, given in units of their spread."""
+    """Returns differences [..., n] of successive states, given in units of such differences'."""
     return differences * self._differences.std if self._enabled else differences
 
   def bound(self, states: tf.Tensor) -> tf.Tensor:

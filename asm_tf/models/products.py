@@ -1,9 +1,10 @@
 """Mixed precision: the products inside learned models, in bfloat16 where a run asks for it.
 
 Tensor cores and TPUs multiply bfloat16 several times faster than float32, and add up in
-float32. Only products are rounded: weights, states, gates, sums and softmax stay as they
-are, and so do the last linear map of a model, through which states go out, and, but in
-`Markov`, `RewardModel` and `ContinuationModel`, the first, through which actions come in.
+float32. Only products are rounded: weights, states, gates, sums and softmax keep their dtype. So
+does a model's last linear map, which gives the states, and its first, which takes the actions.
+Exceptions: the first map of `Markov`, `RewardModel` and `ContinuationModel`, and the attention of
+`SelfAttention`, whose output is the state.
 """
 
 import tensorflow as tf

@@ -61,12 +61,12 @@ class RecurrentModel(SequenceModel):
     actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
     carry, states = self.start(initial_state, actions.shape[0]), []
     for begin, end in chunks(actions.shape[0], _CHUNK):
-      of_layers = iter([residual[begin:end] for residual in residuals])
-      x = None
-      z = self._embed(actions[begin:end], tf.range(begin, end)[:, None])
+      of_chunk = (residual[begin:end] for residual in residuals)
+      x, z = None, self._embed(actions[begin:end], tf.range(begin, end)[:, None])
       for i, layer in enumerate(self._stack):
-        of_layer = list(itertools.islice(of_layers, len(layer.residual_sizes)))
-        z = z if i == 0 else self._project(i, x)
+        if i > 0:
+          z = self._project(i, x)
+        of_layer = list(itertools.islice(of_chunk, len(layer.residual_sizes)))
         x, carry[i] = layer(z, *carry[i], residuals=of_layer)
       states.append(self._state(x))
     return tf.transpose(tf.concat(states, 0), [1, 0, 2])  # [B, T, n]
@@ -81,15 +81,16 @@ class RecurrentModel(SequenceModel):
 
   def step_with_residuals(self, carry: Carry, action: tf.Tensor,
                           t: tf.Tensor | int) -> tuple[tf.Tensor, Carry, list[tf.Tensor]]:
-    x, z = None, self._embed(action, t)
-    next_carry, residuals = [], []
+    z = self._embed(action, t)
+    next_carry: Carry = []
+    residuals = []
     for i, (layer, part) in enumerate(zip(self._stack, carry, strict=True)):
-      z = z if i == 0 else self._project(i, x)
+      if i > 0:
+        z = self._project(i, next_carry[-1][0])
       part, of_layer = layer.step(z, *part)
       next_carry.append(part)
       residuals += of_layer
-      x = part[0]
-    return self._state(x), next_carry, residuals
+    return self._state(next_carry[-1][0]), next_carry, residuals
 
   def _embed(self, actions, t):
     """Input projections of the first layer.

@@ -157,16 +157,16 @@ def _lstm_backward(dhs, dc_last, kernel, gates, previous_c, tanh_c):
   slopes = tf.concat([
       0.25 * g * (1 - i**2), 0.25 * previous_c * (1 - f**2),
       0.5 * (i + 1) * (1 - g**2), 0.25 * tanh_c * (1 - o**2)], -1)
-  dc_dh = 0.5 * (o + 1) * (1 - tanh_c**2)
+  dh_dc = 0.5 * (o + 1) * (1 - tanh_c**2)
   forget = 0.5 * (f + 1)
   forget_next = tf.concat([forget[1:], tf.ones_like(forget[:1])], 0)
-  kernel_transposed, rows = tf.transpose(kernel), _reader(dhs, forget_next, dc_dh)
+  kernel_transposed, rows = tf.transpose(kernel), _reader(dhs, forget_next, dh_dc)
 
   def body(s, dh, dc, dzs):
     t = steps - 1 - s
-    dh_t, forget_t, dc_dh_t = rows(t)
+    dh_t, forget_t, dh_dc_t = rows(t)
     dh += dh_t
-    dc = dc * forget_t + dh * dc_dh_t
+    dc = dc * forget_t + dh * dh_dc_t
     dz = dzs.read(t) * tf.concat([dc, dc, dc, dh], -1)
     return s + 1, product(dz, kernel_transposed), dc, dzs.write(t, dz)
 

@@ -49,5 +49,4 @@ class RunningMoments(tf.Module):
     """[size], the standard deviation; 0 where nothing has varied yet."""
     variance = tf.math.divide_no_nan(self._squares, self._count)
     varies = variance > 1e-12 * (1e-12 + self._mean**2)  # beyond rounding
-    return tf.where(varies, tf.sqrt(tf.where(varies, variance, tf.ones_like(variance))),
-                    tf.zeros_like(variance))
+    return tf.where(varies, tf.sqrt(variance), tf.zeros_like(variance))

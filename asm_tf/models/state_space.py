@@ -8,10 +8,10 @@ recurrent unit (Orvieto et al., 2023, the diagonal form of S4), between norm and
 
 lambda = exp(exp(nu) (-1 + i omega)) keeps |lambda| from growing beyond 1. At the start the memories
 exp(-nu) range from one step to a few horizons, gamma = sqrt(1 - |lambda|^2), and omega, in radians
-a memory, is 0 for every other number (S4D-Real) and up to four turns for the rest (S4D-Lin: Gu et
+per memory, is 0 for every second state (S4D-Real) and up to four turns for the rest (S4D-Lin: Gu et
 al., 2022): what remembers long turns slowly, or it would average out the slow states that it is
-there for. Nor can an optimiser's step turn it far: of an angle in radians a step, Adam's 1e-3 is
-half a radian at H = 500.
+there for. Nor can an optimiser's step turn a state far: if omega were an angle per step, Adam's
+1e-3 would add up to half a radian over H = 500.
 """
 
 import math
@@ -28,8 +28,8 @@ from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.unrolling import Carry, chunks
 
 _LONGEST_MEMORY = 4  # horizons
-_LARGEST_PHASE = math.pi / 4  # radians a step
-_LARGEST_TURN = 8 * math.pi  # radians a memory
+_LARGEST_PHASE = math.pi / 4  # radians per step
+_LARGEST_TURN = 8 * math.pi  # radians per memory
 _CHUNK = 200  # steps
 
 
@@ -38,7 +38,6 @@ class _Layer(tf.keras.layers.Layer):
 
   def __init__(self, size, state_size, horizon, **kwargs):
     super().__init__(**kwargs)
-    self.state_size = state_size
     self._norm = LayerNorm(dtype=self.dtype, name='norm')
     memory = np.geomspace(1, _LONGEST_MEMORY * horizon, state_size)  # steps
     self._log_decay = self._weight('log_decay', -np.log(memory))
@@ -106,7 +105,7 @@ class StateSpace(SequenceModel):
       action_size: m.
       embedding_size: width of the residual stream.
       num_layers: number of recurrences.
-      hidden_size: complex states a layer.
+      hidden_size: complex states per layer.
       dtype: 'float32' or 'float64'.
     """
     require_at_least(1, embedding_size=embedding_size, hidden_size=hidden_size)

@@ -55,7 +55,7 @@ def solve(system: System, warm_start: np.ndarray | None = None, starts: int = RA
   """
   if isinstance(system, (ToyCreditAssignment, OneBounce, DoublePendulum)):
     return _first_action_only(system)
-  if isinstance(system, InvasivePlant) and system.action_size > 1:
+  if isinstance(system, InvasivePlant):
     return _patch_by_patch(system, warm_start, starts, seed)
   optimum = _many_starts(system, warm_start, starts, seed)
   if not isinstance(system, HIVTreatment) or not clip_patterns.is_needed(system):
@@ -116,15 +116,13 @@ def _many_starts(system, warm_start, starts, seed):
     candidates.append(('shorter horizon', stretch_in_time(warm_start, horizon)))
   if system.state_size == size == 1:
     candidates.append(('dynamic programming', dynamic_programming.solve(system)[1]))
-  rough = [a for _, start in candidates
+  rough = [(objective(a[None])[0][0], name, a) for name, start in candidates
            for a in (start, ascend(objective, start, ROUGH_ITERATIONS))]
-  values = np.array([objective(a[None])[0][0] for a in rough])
-  best = np.argsort(-values)[:2]
-  fine = [(rolled_out_return(system, a), i, a) for i in best
-          for a in (rough[i], ascend(objective, rough[i]))]
-  value, i, actions = max(fine, key=lambda item: item[0])
-  return Optimum(value, actions,
-                 f'L-BFGS-B, {len(candidates)} starts, best from: {candidates[i // 2][0]}')
+  best = sorted(rough, key=lambda item: -item[0])[:2]
+  fine = [(rolled_out_return(system, a), name, a) for _, name, found in best
+          for a in (found, ascend(objective, found))]
+  value, name, actions = max(fine, key=lambda item: item[0])
+  return Optimum(value, actions, f'L-BFGS-B, {len(candidates)} starts, best from: {name}')
 
 
 def _patch_by_patch(system, warm_start, starts, seed):

@@ -21,7 +21,7 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
 def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title: str,
                         x_ticks: Sequence[float] | None = None, reference: float | None = None,
                         lowest: float | None = None) -> Figure:
-  """Lines with shaded intervals, a panel a group, one legend for all; four in a row if many.
+  """Lines with shaded intervals, one panel per group, one legend for all; in rows of four if many.
 
   Args:
     panels: {name of the panel: {name of the line: (x, middle, low, high)}}.

@@ -54,9 +54,8 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
 
   Args:
     system: the `System`; controls are drawn in its units, time is t dt.
-    states: [H+1, n], array-like; distractors are left out. An episode that ended early
-      has fewer rows.
-    actions: [H, m] in [-1, 1]; as many rows fewer.
+    states: [L+1, n], array-like, L = H unless the episode ended early; distractors are left out.
+    actions: [L, m] in [-1, 1].
     optimal: (states, actions) of the same shapes, drawn dashed behind, or None.
 
   Returns:

@@ -36,7 +36,7 @@ class UniformSteps(tf.Module):
     self._generator = generator
 
   def replace(self, action: tf.Tensor) -> tf.Tensor:
-    """Returns actions [B, m], each of the B replaced by uniform draws at the steps drawn."""
+    """Returns actions [B, m], each row replaced by a uniform draw with the probability."""
     if self.probability == 0:
       return action
     uniform = self._generator.uniform(tf.shape(action), -1.0, 1.0)

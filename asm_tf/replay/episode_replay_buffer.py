@@ -26,8 +26,8 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
       data_spec: nest of TensorSpec of one time step.
       length: rows per episode, H+1.
       seed: of the sampling.
-      capacity: environment steps kept, rounded down to whole episodes of H steps; older
-        episodes are overwritten.
+      capacity: environment steps kept, in whole episodes of H steps; older episodes are
+        overwritten. An episode that ends early takes the place of a whole one.
       batch_steps: environment steps of a batch at most, so that an update costs the same at
         every horizon; None for no limit.
       integer_dtype: type to store states as that are whole numbers; None for any others.
@@ -44,7 +44,7 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
     self._generator = tf.random.Generator.from_seed(seed, alg='philox')
 
   def most_bytes(self, env_steps: int) -> int:
-    """Returns the bytes of so many environment steps."""
+    """Returns the bytes of so many environment steps, in episodes of H steps."""
     episodes = -(-env_steps // (self._length - 1))
     return min(self.capacity, episodes) * self._table.row_bytes
 
@@ -55,7 +55,8 @@ class EpisodeReplayBuffer(replay_buffer.ReplayBuffer):
   def batch_size(self, most: int) -> int:
     """Returns how many episodes a batch holds: at most `most`, within `batch_steps`.
 
-    Four or more are a multiple of four, which cores and replicas can share.
+    Where `batch_steps` cuts it to four or more, it is a multiple of four, which cores and
+    replicas can share.
     """
     if self._batch_steps is None:
       return most

@@ -63,18 +63,22 @@ class System:
     self.dtype = tf.as_dtype(dtype)
     self.process_noise = process_noise
     self.distractors = distractors
+    self._require_lists()
     memory.require_memory(
         self.dtype.size * horizon * (self.state_size + self.action_size), 'an episode',
         'give a smaller horizon or fewer distractors')
-    self._require_pairs()
     self._state_low, self._state_high = np.array(self.state_bounds, np.float64).T
     self._control_low, self._control_high = np.array(self.control_bounds, np.float64).T
     self._require_fitting_bounds()
 
-  def _require_pairs(self):
+  def _require_lists(self):
+    if not np.iterable(self.start):
+      raise UserError(f'{self.name}.start is {self.start!r}: give a list of numbers, such as '
+                      '(0.5,).')
     for name in ('state_bounds', 'control_bounds'):
       bounds = getattr(self, name)
-      if not bounds or any(np.shape(pair) != (2,) for pair in bounds):
+      pairs = list(bounds) if np.iterable(bounds) else []
+      if not pairs or any(np.shape(pair) != (2,) for pair in pairs):
         raise UserError(f'{self.name}.{name} is {bounds}: give a pair (low, high) for each number, '
                         'such as ((-1, 1),).')
 
@@ -82,9 +86,10 @@ class System:
     if len(self.start) != len(self._state_low):
       raise UserError(f'{self.name}.start has {len(self.start)} numbers and state_bounds '
                       f'{len(self._state_low)} pairs: give one pair for each.')
-    if not np.all(self._control_low < self._control_high):
+    if not (np.all(self._control_low < self._control_high)
+            and np.all(np.isfinite(self._control_high - self._control_low))):
       raise UserError(f'{self.name}.control_bounds are {self.control_bounds}: give pairs '
-                      '(low, high), the lower number first.')
+                      '(low, high) of finite numbers, the lower number first.')
     if not np.all((self._state_low <= self.start) & (self.start <= self._state_high)):
       raise UserError(f'{self.name}.start is {self.start}, outside its state_bounds '
                       f'{self.state_bounds}: an episode begins within them.')

@@ -11,6 +11,8 @@ The paper prints the short-term reward without its minus sign; this is the sign
 that its code has.
 """
 
+import math
+
 import tensorflow as tf
 
 from asm_tf.errors import require_not_negative
@@ -48,8 +50,9 @@ class ToyCreditAssignment(System):
     next_state = super().step(state, action, t, noise)
     if noise is None:
       return next_state
-    return next_state + self.distractor_std * noise * tf.one_hot(
-        1, self.state_size, dtype=self.dtype)
+    # The same draw as the process noise's: together they are one normal variable.
+    more = math.hypot(self.process_noise, self.distractor_std) - self.process_noise
+    return next_state + more * noise * tf.one_hot(1, self.state_size, dtype=self.dtype)
 
   def _reward(self, state, action, t):
     immediate = -(state[..., 1] - action[..., 0]) ** 2 / self.horizon

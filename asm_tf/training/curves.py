@@ -35,7 +35,8 @@ CURVES = {
     'window_return': Curve(
         'Metrics/WindowReturn', 'Mean return of the last windows of real steps.'),
     'imagined_window_return': Curve(
-        'Metrics/ImaginedWindowReturn', 'The same windows, as the world model predicts them.'),
+        'Metrics/ImaginedWindowReturn',
+        'Mean return that the policy imagines from where those windows begin.'),
     'window_return_spread': Curve(
         'Metrics/WindowReturnSpread', "Standard deviation of the windows' real returns."),
     'imagination_excess': Curve(
@@ -55,7 +56,7 @@ CURVES = {
         'Losses/model_loss',
         "Mean squared error of predicted states, in units of their spread, of the last batch."),
     'model_gradient_norm': Curve(
-        'Model/GradientNorm', 'Of the last model update, before clipping.'),
+        'Model/GradientNorm', 'Of the last model update.'),
     'model_validation_loss': Curve(
         'Model/ValidationLoss', 'The error on the newest episode, before the model is trained '
         'on it.'),
@@ -75,7 +76,7 @@ CURVES = {
         'Metrics/ReturnSpread', 'Standard deviation of the returns so far.'),
     'reward_loss': Curve(
         'Losses/reward_loss', "Mean squared error of learned rewards, in units of the rewards' "
-        'spread.'),
+        'spread; where episodes may end early, plus the cross-entropy of the learned termination.'),
     'critic_loss': Curve('Losses/critic_loss', "The critic's squared error against its targets."),
     'critic_value': Curve('Losses/critic_value', 'Mean value that the critic predicts.'),
     'actor_loss': Curve('Losses/actor_loss', "Soft actor-critic's loss of the policy."),

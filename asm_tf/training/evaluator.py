@@ -10,6 +10,7 @@ from tf_agents.drivers.dynamic_episode_driver import DynamicEpisodeDriver
 from tf_agents.policies import tf_policy
 from tf_agents.trajectories.trajectory import Trajectory
 
+from asm_tf import memory
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.environments.make_environment import failures_of, make_environment
 from asm_tf.errors import require_at_least
@@ -45,6 +46,9 @@ class Evaluator:
 
   Every evaluation draws the same noise and initial states: it depends on the policy only, and
   two evaluations can be compared.
+
+  Attributes:
+    policy: that is evaluated.
   """
 
   def __init__(self, system: System | GymnasiumSystem,
@@ -57,6 +61,9 @@ class Evaluator:
       make_policy: function (time_step_spec, action_spec) -> TFPolicy.
       seed: of the process noise and the initial states, where they are random.
       episodes: number of episodes, where anything is random.
+
+    Raises:
+      UserError: if the episodes do not fit into memory.
     """
     require_at_least(1, episodes=episodes)
     self._system = system
@@ -64,16 +71,18 @@ class Evaluator:
     copies = self._episodes
     if isinstance(system, GymnasiumSystem):
       copies = min(copies, system.copies)
-    self._env = env = make_environment(system, batch_size=copies, seed=(seed, Stream.EVALUATION))
-    policy = make_policy(env.time_step_spec(), env.action_spec())
-    spec = policy.trajectory_spec
     rows, is_fixed = system.horizon + 1, system.has_fixed_length
+    memory.require_memory(4 * copies * rows * (system.state_size + system.action_size),
+                          f'{copies} episodes', 'evaluate fewer')  # float32
+    self._env = env = make_environment(system, batch_size=copies, seed=(seed, Stream.EVALUATION))
+    self.policy = make_policy(env.time_step_spec(), env.action_spec())
+    spec = self.policy.trajectory_spec
     accumulate = EpisodeAccumulator if is_fixed else functools.partial(
         PaddedEpisodeAccumulator, first_episode_only=True)
     self._accumulator = accumulate(spec, copies, rows)
     # Copies whose episodes end early run on, unobserved, until all have had time to end.
     self._driver = DynamicEpisodeDriver(
-        env, policy, [self._accumulator], num_episodes=copies * (1 if is_fixed else rows))
+        env, self.policy, [self._accumulator], num_episodes=copies * (1 if is_fixed else rows))
     self._max_rows = None if is_fixed else rows
     self._run = tf.function(self._roll_out, autograph=False)
 

@@ -28,9 +28,8 @@ def hyperparameters(command_line: dict) -> dict[str, Any]:
   for macro in _MACROS:
     with contextlib.suppress(ValueError):  # not bound
       values[macro] = gin.query_parameter(f'{macro}/gin.macro.value')
-  for binding in command_line.get('gin_bindings', ()):
-    name, value = gin_files.parts_of(binding)
-    values.setdefault(name, _literal(value))
+  bound = dict(map(gin_files.parts_of, command_line.get('gin_bindings', ())))  # the last counts
+  values |= {name: _literal(value) for name, value in bound.items() if value and name not in values}
   return {name: value if isinstance(value, (bool, int, float, str)) else str(value)
           for name, value in values.items()}
 

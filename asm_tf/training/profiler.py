@@ -10,7 +10,8 @@ _ITERATIONS = 3
 
 
 class Profiler:
-  """Iterates a trainer and, where asked to, traces the first iterations without compilation."""
+  """Iterates a trainer and, where asked to, traces the first ones after everything is
+  compiled."""
 
   def __init__(self, trainer: Trainer, folder: pathlib.Path, enabled: bool):
     self._trainer, self._folder = trainer, str(folder)

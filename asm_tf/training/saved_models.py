@@ -95,7 +95,7 @@ class _World(tf.Module):
     super().__init__(name='world')
     states = tf.TensorSpec([None, None, state_size], model.dtype, 'states')
     actions = tf.TensorSpec([None, None, action_size], model.dtype, 'actions')
-    # Traces, not functions, of which saving makes a trace more.
+    # Concrete functions: saving a `tf.function` would trace it once more.
     self.predict = tf.function(_predict_up_to(horizon, model), autograph=False
                                ).get_concrete_function(
         tf.TensorSpec([None, state_size], model.dtype, 'initial_state'), actions)

@@ -36,10 +36,12 @@ def make_strategy(name: str = 'auto', use_gpu: bool | None = None, tpu: str | No
     raise UserError(f'--tpu={tpu} asks for a TPU, and another flag for something else: give one.')
   gpus = _visible_gpus(use_gpu)
   if name == 'auto':
-    name = next(name for name, called_for in (
-        # A TPU ignores TF_CONFIG, which may describe another cluster.
-        ('tpu', bool(tpu)), ('multi_worker', not tpu and len(_cluster()) > 1),
-        ('mirrored', (replicas or len(gpus)) > 1), ('one_device', True)) if called_for)
+    if tpu:  # it ignores TF_CONFIG, which may describe another cluster
+      name = 'tpu'
+    elif len(_cluster()) > 1:
+      name = 'multi_worker'
+    else:
+      name = 'mirrored' if (replicas or len(gpus)) > 1 else 'one_device'
   if replicas and name in ('multi_worker', 'tpu'):
     raise UserError(f'--replicas={replicas} is for one machine without a TPU: leave it, '
                     f'{name} takes every device that there is.')

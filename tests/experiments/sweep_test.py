@@ -76,8 +76,9 @@ def test_a_grid_that_cannot_be_meant_is_refused(changes, message):
 def test_what_bindings_set_is_what_a_run_is_reported_as(tmp_path):
   bindings = ['train.horizon=10', 'train.system=@HIVTreatment']
   (tmp_path / 'config.gin').write_text(
-      'SYSTEM = @CancerTreatment\nHORIZON = 20\nNUM_ENV_STEPS = 100\ntrain.horizon = 10\n'
-      'train.system = @HIVTreatment\nTrainingLoop.num_env_steps = %NUM_ENV_STEPS\n')
+      'SYSTEM = @CancerTreatment\nHORIZON = 20\nSTEPS = 100\nNUM_ENV_STEPS = %STEPS\n'
+      'train.horizon = 10\ntrain.system = @HIVTreatment\n'
+      'TrainingLoop.num_env_steps = %NUM_ENV_STEPS\n')
   (tmp_path / 'run.json').write_text(json.dumps({
       'gin_files': ['gin/myriad_lstm.gin'], 'gin_bindings': bindings, 'seed': 0, 'command': '',
       'versions': {}}))

@@ -5,7 +5,12 @@ import pytest
 import tensorflow as tf
 
 from asm_tf.gradients.comparison import cosine_similarity, log_norm, relative_error
-from asm_tf.gradients.jacobians import action_jacobians, log_jacobian_norms, log_norms
+from asm_tf.gradients.jacobians import (
+    action_jacobians,
+    final_log_norms,
+    log_jacobian_norms,
+    log_norms,
+)
 from asm_tf.gradients.landscape import return_landscape
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.systems.double_pendulum import DoublePendulum
@@ -117,6 +122,36 @@ def test_log_jacobian_norms_refuse_a_carry_that_is_not_the_state():
   model, _, generator = build(MODELS['HistoryLSTM'])
   with pytest.raises(ValueError, match='carries more than its state'):
     log_jacobian_norms(model, *inputs(generator)[:2])
+
+
+class _HiddenLinear(Linear):
+  """Carries half of its state, of the state's shape."""
+
+  def start(self, initial_state, horizon):
+    return 0.5 * initial_state
+
+  def step(self, carry, action, t):
+    state, _ = super().step(2 * carry, action, t)
+    return state, 0.5 * state
+
+
+def test_a_carry_of_the_states_shape_is_not_taken_for_the_state():
+  generator = np.random.default_rng(0)
+  arguments = (_HiddenLinear(*expanding(1.5)), tf.constant(generator.normal(size=(B, 3))),
+               tf.constant(generator.uniform(-1, 1, (B, H, M))))
+  with pytest.raises(ValueError, match='carries more than its state'):
+    log_jacobian_norms(*arguments)
+  np.testing.assert_allclose(
+      final_log_norms(*arguments), log_norms(action_jacobians(*arguments))[:, -1, 0], rtol=1e-10)
+
+
+def test_the_bound_of_a_one_step_models_states_is_differentiated():
+  model, _, generator = build(MODELS['Markov'])
+  model._normalizer.margin = 0.1
+  initial_state, actions, _ = inputs(generator)
+  arguments = model, 5 * initial_state, actions  # out of what was observed
+  np.testing.assert_allclose(
+      final_log_norms(*arguments), log_norms(action_jacobians(*arguments))[:, -1, 0], rtol=1e-10)
 
 
 @pytest.mark.parametrize(('make', 'step', 'component'), [

@@ -307,7 +307,8 @@ BINDINGS = [
       for value in ("'float16'", '[]', '3')),
     bound(LSTM, 'uniform, inverse_time', "ModelLearner.loss_weighting='octaves'"),
     # Numbers of other configurations.
-    bound(CEM, 'at most', f'train.seed={2**32}'),
+    bound(CEM, 'from 0 to', f'train.seed={2**32}'),
+    bound(CEM, 'cannot be read', 'HORIZON=(1,'),
     bound(CEM, 'smaller horizon', f'HORIZON={10**14}'),
     bound(CEM, 'fewer distractors', f'CancerTreatment.distractors={10**17}'),
     bound(CEM, 'a batch would take', f'Trainer.batch_size={10**15}'),
@@ -396,6 +397,8 @@ BINDINGS = [
           ('run_sweep.cpus_per_run', '0', 'cpus_per_run'),
           ('run_sweep.cpus_per_run', '1.5', 'cpus_per_run'),
           ('run_sweep.gpus_per_run', '-1', 'gpus_per_run'),
+          ('run_sweep.gpus_per_run', '1.5', 'a share from 0.0001 to 1, or a whole number'),
+          ('run_sweep.gpus_per_run', '1e-5', 'a share from 0.0001 to 1, or a whole number'),
           ('run_sweep.retries', 'None', 'retries'))),
 ]
 

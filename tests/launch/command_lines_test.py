@@ -11,7 +11,7 @@ import gin
 import pytest
 
 from asm_tf.errors import UserError
-from launch import command_line, evaluate
+from launch import command_line, evaluate, gin_imports
 from launch import main as launch_main
 from tests.support.paths import REPOSITORY
 
@@ -143,8 +143,16 @@ def test_a_file_that_includes_itself_is_refused(tmp_path, fresh_gin):
   one, other = tmp_path / 'one.gin', tmp_path / 'other.gin'
   one.write_text(f"include '{other}'\n")
   other.write_text(f"include 'gin/models/lstm.gin'\ninclude '{one}'\n")
-  with pytest.raises(UserError, match='one.gin includes itself, by way of .*other.gin'):
-    command_line.parse_gin([str(one)], [])
+  for allow_imports in (False, True):
+    with pytest.raises(UserError, match='one.gin includes itself, by way of .*other.gin'):
+      command_line.parse_gin([str(one)], [], allow_imports)
+
+
+def test_every_kind_of_import_is_found(tmp_path):
+  file = tmp_path / 'run.gin'
+  file.write_text("import one.two\nfrom three import four\ninclude 'gin/models/lstm.gin'\n"
+                  'HORIZON = 7\n')
+  assert gin_imports.imports_of(file) == ['one.two', 'three.four']
 
 
 def test_a_binding_that_imports_what_is_not_there_is_one_line(fresh_gin):

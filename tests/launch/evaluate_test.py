@@ -102,6 +102,12 @@ def test_a_film_that_fails_midway_is_one_line_and_leaves_nothing(tmp_path):
   assert list(tmp_path.iterdir()) == []
 
 
+def test_an_environment_of_more_than_plain_values_is_not_filmed(tmp_path):
+  with pytest.raises(UserError, match='more than plain values .*: leave --video'):
+    film(tmp_path / 'film.gif', dark_at=np.int64(2))
+  assert list(tmp_path.iterdir()) == []
+
+
 def _frames(video):
   film = Image.open(video)
   for i in range(film.n_frames):

@@ -228,7 +228,7 @@ def test_an_optimisers_step_turns_what_remembers_long_by_little_over_the_horizon
   model = StateSpace(Normalizer(N, 500), N, M)
   layer = model._stack[0]
   before = np.angle(tf.complex(*layer._rate()))
-  layer._turn.assign_add(np.full(layer.state_size, 1e-3, np.float32))
+  layer._turn.assign_add(np.full(layer._turn.shape, 1e-3, np.float32))
   turned = np.angle(tf.complex(*layer._rate())) - before
   memory = np.exp(-layer._log_decay)
   assert np.all(np.abs(turned) * np.minimum(memory, 500) < 1.1e-3)

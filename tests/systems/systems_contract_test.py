@@ -8,6 +8,7 @@ from asm_tf.errors import UserError
 from asm_tf.systems.registry import MYRIAD, SYSTEMS
 from asm_tf.systems.rollout import return_and_gradient, simulate
 from asm_tf.systems.system import System
+from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
 
 H, B = 6, 3
 LIGHT = {'DoublePendulum': {'substeps': 1}}  # eager Runge-Kutta steps are slow
@@ -127,6 +128,10 @@ def test_simulate_refuses_actions_that_do_not_fit():
     ('control_bounds', (-1.0, 1.0), r'give a pair \(low, high\)'),
     ('state_bounds', (-1.0, 1.0), r'give a pair \(low, high\)'),
     ('state_bounds', (), r'give a pair \(low, high\)'),
+    ('control_bounds', None, r'give a pair \(low, high\)'),
+    ('control_bounds', np.array([[1.0, -1.0]]), 'the lower number first'),
+    ('control_bounds', ((-np.inf, np.inf),), 'finite numbers'),
+    ('start', 0.5, 'give a list of numbers'),
     ('start', (9.0,), 'outside its state_bounds')])
 def test_attributes_that_do_not_fit_are_one_line(attribute, value, message):
   class Broken(System):
@@ -139,3 +144,10 @@ def test_attributes_that_do_not_fit_are_one_line(attribute, value, message):
   setattr(Broken, attribute, value)
   with pytest.raises(UserError, match=f'Broken.*{message}'):
     Broken(4)
+
+
+def test_the_distractor_of_toy_credit_assignment_has_its_own_spread_beside_the_noise():
+  system = ToyCreditAssignment(H, tf.float64, process_noise=0.3, distractor_std=0.4)
+  noise = tf.constant(np.random.default_rng(0).normal(size=(20_000, 2)))
+  states = system.step(tf.zeros_like(noise), tf.zeros_like(noise[:, :1]), 1, noise)
+  np.testing.assert_allclose(np.std(states, 0), [0.3, 0.5], rtol=0.02)

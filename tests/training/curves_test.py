@@ -54,5 +54,10 @@ def test_hyperparameters_are_the_files_the_seed_and_the_bindings():
           'NUM_ENV_STEPS': 20_000, 'LSTM.hidden_sizes': '(4,)', 'PolicyLearner.clip_norm': 0.5}
 
 
+def test_the_last_of_two_bindings_is_the_hyperparameter():
+  bindings = ['PolicyLearner.clip_norm=0.5', 'import math', 'PolicyLearner.clip_norm=2']
+  assert hyperparameters({'gin_bindings': bindings}) == {'PolicyLearner.clip_norm': 2}
+
+
 def test_a_run_of_python_code_has_none_without_macros():
   assert hyperparameters({}) == {}

@@ -19,7 +19,7 @@ def table(rows: list[dict]) -> str:
 
 
 def draw(rows: list[dict]) -> dict[str, Figure]:
-  """The maps of the first seed: a panel a layer, mean over its heads."""
+  """The maps of the first seed: one panel per layer, mean over its heads."""
   layers = [row for row in rows if row['seed'] == rows[0]['seed']]
   figure, axes = new_figure(len(layers), width=5.2, row_height=3.4)
   for axis, row in zip(axes, layers, strict=False):

@@ -11,17 +11,14 @@ import numpy as np
 import scipy.special
 import tensorflow as tf
 
-from asm_tf.experiments.offline_model import fitted_model
+from asm_tf.experiments.offline_model import NUM_TRANSITIONS, first_action_landscape, fitted_model
 from asm_tf.gradients.jacobians import final_log_norms
-from asm_tf.gradients.landscape import return_landscape
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.systems.double_pendulum import DoublePendulum
 from asm_tf.training.offline import DataSet, FitSettings
 
-_NUM_TRANSITIONS = 100_000
 NUM_SEQUENCES = 50
-_NUM_VALUES = 201  # of the first action
 
 
 def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dict]:
@@ -44,20 +41,17 @@ def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dic
     model = TrueDynamics(system)
   else:
     model, rows = fitted_model(
-        system, models[cell['model']], DataSet(_NUM_TRANSITIONS),
+        system, models[cell['model']], DataSet(NUM_TRANSITIONS),
         FitSettings(cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed']))
     loss = rows[-1]['model_loss']
   generator = np.random.default_rng(cell['seed'])
   actions = tf.constant(generator.uniform(-1, 1, (NUM_SEQUENCES, horizon, 1)), system.dtype)
   logs = tf.function(final_log_norms, autograph=False)(
       model, system.initial_state(NUM_SEQUENCES), actions).numpy() / np.log(10)
-  values = np.linspace(-1, 1, _NUM_VALUES)
-  returns = tf.function(return_landscape, autograph=False)(
-      model, system.reward, system.initial_state(1), tf.zeros([1, horizon, 1], system.dtype),
-      tf.constant(values, system.dtype))
+  values, returns = first_action_landscape(model, system)
   return [{'model_loss': loss, 'log10_mean_norm': log10_mean(logs),
            'log10_median_norm': float(np.median(logs)), 'log10_largest_norm': float(np.max(logs)),
-           'values': values.tolist(), 'returns': returns.numpy().tolist()}]
+           'values': values.tolist(), 'returns': returns.tolist()}]
 
 
 def log10_mean(logs: np.ndarray) -> float:

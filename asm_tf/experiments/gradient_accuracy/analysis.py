@@ -35,7 +35,7 @@ def table(rows: list[dict]) -> str:
 
 
 def draw(rows: list[dict]) -> dict[str, Figure]:
-  """The figure: a line a model, its range over seeds behind it; direction, then length too."""
+  """The figure: one line per model, its range over seeds behind it; direction, then length too."""
   last = _last(rows)
   figure, (cosine, error) = new_figure(2, row_height=2.2)
   models = dict.fromkeys(row['model'] for row in last)

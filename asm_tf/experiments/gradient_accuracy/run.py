@@ -5,12 +5,13 @@ with perturbed actions; the policy gradient at that policy through the fitted mo
 compared with the one through the true dynamics.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from asm_tf.errors import UserError
-from asm_tf.experiments.offline_model import fitted_model
+from asm_tf.experiments.offline_model import NUM_TRANSITIONS, fitted_model
 from asm_tf.gradients.comparison import cosine_similarity, relative_error
 from asm_tf.gradients.policy_gradient import open_loop_policy_gradient
 from asm_tf.models.loss import require_loss_weighting
@@ -21,7 +22,6 @@ from asm_tf.policies.squashed_gaussian import SquashedGaussianActor
 from asm_tf.systems.toy_credit_assignment import ToyCreditAssignment
 from asm_tf.training.offline import DataSet, FitSettings
 
-_NUM_TRANSITIONS = 100_000
 _NOISE_STD = 0.1  # of the perturbed actions
 _MEASUREMENTS = 4  # evenly over the training
 
@@ -53,28 +53,22 @@ def run(cell: dict, models: dict[str, Callable[..., SequenceModel]],
 
   noise = tf.zeros([1, horizon, system.action_size])  # the policy is deterministic
 
-  def policy_gradient_through(model):
-    return tf.function(
-        lambda: open_loop_policy_gradient(
-            model, system.reward, actor, system.initial_state(1), noise).gradients,
-        jit_compile=True, autograph=False)
+  @functools.partial(tf.function, jit_compile=True, autograph=False)
+  def policy_gradient(model):
+    return open_loop_policy_gradient(
+        model, system.reward, actor, system.initial_state(1), noise).gradients
 
-  truth = policy_gradient_through(TrueDynamics(system))()
+  truth = policy_gradient(TrueDynamics(system))
 
-  def make_measure(model):
-    policy_gradient = policy_gradient_through(model)
-
-    def measure():
-      gradient = policy_gradient()
-      return {'cosine': float(cosine_similarity(gradient, truth)),
-              'relative_error': float(relative_error(gradient, truth))}
-
-    return measure
+  def measure(model):
+    gradient = policy_gradient(model)
+    return {'cosine': float(cosine_similarity(gradient, truth)),
+            'relative_error': float(relative_error(gradient, truth))}
 
   settings = FitSettings(
       cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed'],
       measure_interval=max(1, cell['num_updates'] // _MEASUREMENTS),
       loss_weighting=loss_weightings.get(cell['model'], 'uniform'))
-  data = DataSet(_NUM_TRANSITIONS, actor, _NOISE_STD)
-  _, rows = fitted_model(system, models[cell['model']], data, settings, make_measure)
+  data = DataSet(NUM_TRANSITIONS, actor, _NOISE_STD)
+  _, rows = fitted_model(system, models[cell['model']], data, settings, measure)
   return rows

@@ -7,17 +7,12 @@ final reward that it predicts as the first action sweeps over [-1, 1], against t
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 
-from asm_tf.experiments.offline_model import fitted_model
-from asm_tf.gradients.landscape import return_landscape
+from asm_tf.experiments.offline_model import NUM_TRANSITIONS, first_action_landscape, fitted_model
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.true_dynamics import TrueDynamics
 from asm_tf.systems.one_bounce import OneBounce
 from asm_tf.training.offline import DataSet, FitSettings
-
-_NUM_TRANSITIONS = 100_000
-_NUM_VALUES = 201  # of the first action
 
 
 def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dict]:
@@ -34,14 +29,10 @@ def run(cell: dict, models: dict[str, Callable[..., SequenceModel]]) -> list[dic
   horizon = cell['horizon']
   system = OneBounce(horizon)
   model, rows = fitted_model(
-      system, models[cell['model']], DataSet(_NUM_TRANSITIONS),
+      system, models[cell['model']], DataSet(NUM_TRANSITIONS),
       FitSettings(cell['num_updates'], batch_size=cell['batch_size'], seed=cell['seed']))
-  values = np.linspace(-1, 1, _NUM_VALUES)
-  true, predicted = (
-      tf.function(return_landscape, autograph=False)(
-          world, system.reward, system.initial_state(1), tf.zeros([1, horizon, 1]),
-          tf.constant(values, tf.float32)).numpy()
-      for world in (TrueDynamics(system), model))
+  values, true = first_action_landscape(TrueDynamics(system), system)
+  _, predicted = first_action_landscape(model, system)
   error = predicted - true
   return [{'model_loss': rows[-1]['model_loss'],
            'rms_error': float(np.sqrt(np.mean(error**2))),

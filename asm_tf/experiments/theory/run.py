@@ -25,6 +25,7 @@ from asm_tf.systems.double_pendulum import DoublePendulum
 SPECTRAL_RADIUS = 1.1  # of the RNN's recurrent weights
 _HORIZONS = (10, 20, 50, 100, 200, 500)
 _STATE_SIZE, _ACTION_SIZE, _KEY_SIZE = 2, 1, 8
+_OURS = {'LSTM': LSTM, 'StateSpace': StateSpace, 'Transformer': Transformer}
 
 
 class ConstantActor(tf.Module):
@@ -47,21 +48,28 @@ def run(cell: dict) -> list[dict]:
   """
   tf.keras.utils.set_random_seed(cell['seed'])
   generator = np.random.default_rng(cell['seed'])
-  longest, theta = cell['longest_horizon'], 0.0
+  longest = cell['longest_horizon']
   horizons = [horizon for horizon in _HORIZONS if horizon <= longest]
   if cell['model'] == 'M-RNN':
-    model = TrueDynamics(DoublePendulum(longest, tf.float64))
+    model, size = TrueDynamics(DoublePendulum(longest, tf.float64)), 4
     theta = generator.uniform(-1, 1)  # the angle that it swings from
   else:
-    model = _MODELS[cell['model']](generator, Normalizer(
-        _STATE_SIZE, longest, enabled=cell['model'] in _OURS, dtype=tf.float64))
-  size = 4 if cell['model'] == 'M-RNN' else _STATE_SIZE
+    model, size, theta = _make_model(cell['model'], generator, longest), _STATE_SIZE, 0.0
   actor = ConstantActor(_ACTION_SIZE, theta)
   logs = tf.function(lambda: log_policy_gradient_norms(
       model, lambda s, a, t: tf.reduce_sum(s, -1), actor, tf.zeros([1, size], tf.float64),
       tf.zeros([1, longest, _ACTION_SIZE], tf.float64), horizons), autograph=False)().numpy()
   return [{'horizon': horizon, 'log_gradient_norm': float(log)}
           for horizon, log in zip(horizons, logs, strict=True)]
+
+
+def _make_model(name, generator, longest):
+  if name in _OURS:
+    return _OURS[name](Normalizer(_STATE_SIZE, longest, dtype=tf.float64), _STATE_SIZE,
+                       _ACTION_SIZE, dtype='float64')
+  if name == 'RNN':
+    return equation_2(*random_equation_2(generator, SPECTRAL_RADIUS, _STATE_SIZE, _ACTION_SIZE))
+  return _attention(generator, longest)
 
 
 def equation_2(recurrent: np.ndarray, by_action: np.ndarray, read_out: np.ndarray) -> RNN:
@@ -95,23 +103,11 @@ def random_equation_2(generator: np.random.Generator, radius: float, state_size:
           generator.uniform(size=(state_size, units)))
 
 
-def _attention(generator, normalizer):
+def _attention(generator, longest):
+  normalizer = Normalizer(_STATE_SIZE, longest, enabled=False, dtype=tf.float64)
   model = SelfAttention(normalizer, _STATE_SIZE, _ACTION_SIZE, _KEY_SIZE, 'float64')
   for variable in model.trainable_variables:
     kernel = generator.normal(size=variable.shape)
     kernel[:_STATE_SIZE] = kernel[_STATE_SIZE + _ACTION_SIZE:] = 0  # tokens of actions alone
     variable.assign(kernel)
   return model
-
-
-def _ours(make):
-  return lambda generator, normalizer: make(
-      normalizer, _STATE_SIZE, _ACTION_SIZE, dtype='float64')
-
-
-_OURS = ('LSTM', 'StateSpace', 'Transformer')
-_MODELS = {
-    'RNN': lambda generator, _: equation_2(*random_equation_2(
-        generator, SPECTRAL_RADIUS, _STATE_SIZE, _ACTION_SIZE)),
-    'Attention': _attention,
-    'LSTM': _ours(LSTM), 'StateSpace': _ours(StateSpace), 'Transformer': _ours(Transformer)}
