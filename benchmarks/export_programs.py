@@ -21,13 +21,14 @@ from asm_tf.errors import UserError
 from asm_tf.models.unrolling import made_for
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.training.trainer import Trainer
-from benchmarks import speed, tpu_programs
+from benchmarks import tpu_programs
 from benchmarks.table_1 import BATCH, POLICY_BATCH
 from launch import command_line
 
 
 def define_flags():
-  flags.DEFINE_string('model', 'lstm', 'Which world model: that of gin/myriad_<model>.gin.')
+  flags.DEFINE_enum('model', 'lstm', tpu_programs.MODELS,
+                    'Which world model: that of gin/myriad_<model>.gin.')
   flags.DEFINE_integer('horizon', 100, 'H.', lower_bound=2)
   flags.DEFINE_string('dtype', 'float32', 'Of the products: float32 or bfloat16.')
   flags.DEFINE_integer('times', 1, "How many times Table 1's batches.", lower_bound=1)
@@ -39,7 +40,6 @@ def define_flags():
 def main():
   given = flags.FLAGS
   folder = pathlib.Path(given.out)
-  speed.require_some_of('model', [given.model], tpu_programs.MODELS)
   command_line.make_folder(folder)
   for name, hlo in programs(
       given.model, given.horizon, given.dtype, given.times, given.chips,

@@ -21,14 +21,15 @@ from asm_tf import configurables
 from asm_tf.errors import UserError
 from asm_tf.models.unrolling import made_for
 from asm_tf.training.trainer import Trainer
-from benchmarks import speed, tpu_programs
+from benchmarks import tpu_programs
 from benchmarks.export_programs import specs_of
 from benchmarks.time_to_score import stored_reference
 from launch import command_line
 
 
 def define_flags():
-  flags.DEFINE_string('model', 'lstm', 'Which world model: that of gin/myriad_<model>.gin.')
+  flags.DEFINE_enum('model', 'lstm', tpu_programs.MODELS,
+                    'Which world model: that of gin/myriad_<model>.gin.')
   flags.DEFINE_string('system', 'HIVTreatment', 'Which Myriad system.')
   flags.DEFINE_integer('horizon', 500, 'H.', lower_bound=2)
   flags.DEFINE_integer('seed', 0, 'Of the run.', lower_bound=0)
@@ -37,7 +38,6 @@ def define_flags():
 
 def main():
   given, folder = flags.FLAGS, pathlib.Path(flags.FLAGS.out)
-  speed.require_some_of('model', [given.model], tpu_programs.MODELS)
   if folder.exists():
     raise UserError(f'--out={folder} exists: give the path of a folder that is to be made.')
   command_line.make_folder(folder.parent)

@@ -28,7 +28,7 @@ def first_device():
 
 def read(path):
   """A computation from a file of serialized HLO, compressed where its name ends in .gz."""
-  with (gzip.open if path.suffix == '.gz' else open)(path, 'rb') as file:
+  with (gzip.open if str(path).endswith('.gz') else open)(path, 'rb') as file:
     return xla_client.XlaComputation(file.read())
 
 

@@ -334,7 +334,7 @@ def read_rows(path):
   except FileNotFoundError:
     return []
   except (OSError, ValueError) as error:
-    raise UserError(f'--out={path} cannot be read as rows ({error}): give another file.'
+    raise UserError(f'{path} cannot be read as rows ({error}): remove it, or give another --out.'
                     ) from error
 
 

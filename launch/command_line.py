@@ -80,9 +80,9 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
   except ModuleNotFoundError as error:
     raise UserError(f'--gin_bindings imports what Python does not find ({error}): put the folder '
                     'that holds it on PYTHONPATH.') from error
-  except (SyntaxError, tokenize.TokenError) as error:  # Python's, of any text
-    raise UserError(f'--gin_bindings cannot be read as gin ({one_line(error)}): give NAME=VALUE.'
-                    ) from error
+  except (SyntaxError, tokenize.TokenError) as error:  # Python's, of any text or module
+    raise UserError(f'--gin_bindings, or a module that it imports, cannot be read '
+                    f'({one_line(error)}): give NAME=VALUE, or mend the module.') from error
   unknown = sorted(set(_macros()) - macros)
   if unknown:
     raise UserError(f'--gin_bindings={unknown[0]}=... sets a macro that no gin file uses: '

@@ -72,8 +72,9 @@ class Evaluator:
     if isinstance(system, GymnasiumSystem):
       copies = min(copies, system.copies)
     rows, is_fixed = system.horizon + 1, system.has_fixed_length
-    memory.require_memory(4 * copies * rows * (system.state_size + system.action_size),
-                          f'{copies} episodes', 'evaluate fewer')  # float32
+    memory.require_memory(
+        4 * self._episodes * rows * (system.state_size + system.action_size),  # float32
+        f'{self._episodes} episodes', 'evaluate fewer, or give a smaller horizon')
     self._env = env = make_environment(system, batch_size=copies, seed=(seed, Stream.EVALUATION))
     self.policy = make_policy(env.time_step_spec(), env.action_spec())
     spec = self.policy.trajectory_spec

@@ -38,7 +38,7 @@ def main():
   command_line.make_folder(out)
   for number, cell in enumerate(tqdm(CELLS[:flags.FLAGS.cells], unit='cell', dynamic_ncols=True)):
     folder = out / name(number, cell)
-    if not folder.exists():
+    if not any(folder.glob('*.hlo.gz')):
       _export(cell, folder)
   size = sum(path.stat().st_size for path in out.rglob('*.hlo.gz'))
   print(f'{size / 2**20:.1f} MiB in {out}')
@@ -64,6 +64,7 @@ def _export(cell, folder):
     if program.stem in _TIMED:
       program.with_suffix('.hlo.gz').write_bytes(gzip.compress(program.read_bytes()))
     program.unlink()
+  shutil.rmtree(folder, ignore_errors=True)
   draft.rename(folder)
 
 

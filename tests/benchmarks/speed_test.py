@@ -21,7 +21,7 @@ def test_rows_are_read_again(tmp_path):
 def test_what_holds_no_rows_is_said_in_one_line(tmp_path):
   (tmp_path / 'rows.jsonl').write_text('{"model": "ls')
   for path in (tmp_path, tmp_path / 'rows.jsonl'):
-    with pytest.raises(UserError, match='give another file'):
+    with pytest.raises(UserError, match='cannot be read as rows .*give another --out'):
       speed.read_rows(path)
 
 

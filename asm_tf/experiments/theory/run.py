@@ -69,7 +69,9 @@ def _make_model(name, generator, longest):
                        _ACTION_SIZE, dtype='float64')
   if name == 'RNN':
     return equation_2(*random_equation_2(generator, SPECTRAL_RADIUS, _STATE_SIZE, _ACTION_SIZE))
-  return _attention(generator, longest)
+  if name == 'Attention':
+    return _attention(generator, longest)
+  raise ValueError(f'no architecture is called {name!r}.')
 
 
 def equation_2(recurrent: np.ndarray, by_action: np.ndarray, read_out: np.ndarray) -> RNN:
