@@ -41,10 +41,10 @@ def imports_of(path: pathlib.Path) -> list[str]:
 
 def _statements(path: pathlib.Path) -> Iterator[object]:
   try:
-    lines = path.read_text(encoding='utf-8')
+    with path.open(encoding='utf-8') as lines:  # by which gin names the file in its errors
+      yield from config_parser.ConfigParser(lines, _Names())
   except OSError as error:
     raise UserError(f'{path} cannot be read ({error.strerror}): mend its permissions.') from error
-  yield from config_parser.ConfigParser(lines, _Names())
 
 
 class _Names(config_parser.ParserDelegate):

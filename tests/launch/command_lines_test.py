@@ -155,9 +155,11 @@ def test_every_kind_of_import_is_found(tmp_path):
   assert gin_imports.imports_of(file) == ['one.two', 'three.four']
 
 
-def test_a_binding_that_imports_what_is_not_there_is_one_line(fresh_gin):
+def test_a_binding_that_imports_what_is_not_there_is_one_line(tmp_path, fresh_gin):
+  file = tmp_path / 'run.gin'
+  file.write_text('HORIZON = 7\n')
   with pytest.raises(UserError, match='--gin_bindings imports what Python does not find'):
-    command_line.parse_gin(['gin/myriad_lstm.gin'], ['import not_there_at_all'])
+    command_line.parse_gin([str(file)], ['import not_there_at_all'])
 
 
 def test_a_run_folder_from_elsewhere_may_not_import_either(tmp_path):
