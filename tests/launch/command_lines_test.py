@@ -10,6 +10,7 @@ import time
 import gin
 import pytest
 
+from asm_tf import configurables  # noqa: F401  what gin files name
 from asm_tf.errors import UserError
 from launch import command_line, evaluate, gin_imports
 from launch import main as launch_main
