@@ -82,10 +82,15 @@ def log_jacobian_norms(model: SequenceModel, initial_state: tf.Tensor,
   Raises:
     ValueError: if the model carries more than its state from step to step.
   """
-  horizon, state = actions.shape[1], initial_state
-  actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
-  if not _carries_its_state(model, initial_state, actions[0]):
+  if not _carries_its_state(model, initial_state, actions[:, 0]):
     raise ValueError(f'{model.name} carries more than its state: use action_jacobians.')
+  return _log_norms_of_products(model, initial_state, actions)
+
+
+def _log_norms_of_products(model, state, actions):
+  """As `log_jacobian_norms`, of a model that is known to carry its state."""
+  horizon = actions.shape[1]
+  actions = tf.transpose(actions, [1, 0, 2])  # [T, B, m]
   state, _, product = _one_step_jacobians(model, state, actions[0], 0)
   product, scale = _rescale(product, tf.zeros_like(state[:, 0]))
 
@@ -115,7 +120,7 @@ def final_log_norms(model: SequenceModel, initial_state: tf.Tensor,
     actions: [B, T, m].
   """
   if _carries_its_state(model, initial_state, actions[:, 0]):
-    return log_jacobian_norms(model, initial_state, actions)[:, -1]
+    return _log_norms_of_products(model, initial_state, actions)[:, -1]
   batch, size = initial_state.shape
   # One copy of each trajectory for each component of its last state.
   first, rest = tf.repeat(actions[:, :1], size, 0), tf.repeat(actions[:, 1:], size, 0)

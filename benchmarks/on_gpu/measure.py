@@ -32,12 +32,14 @@ _SLOW = 1.0  # seconds a call, above which three calls are enough
 def main(programs, out, seconds='420'):
   deadline = time.monotonic() + float(seconds)
   programs, out, device = pathlib.Path(programs), pathlib.Path(out), exported.first_device()
-  if not any(programs.glob('*/*.hlo.gz')):
+  folders = sorted({path.parent for path in programs.glob('*/*.hlo.gz')
+                    if not path.parent.suffix})  # .tmp: an export was stopped
+  if not folders:
     sys.exit(f'{programs} holds no programs: give the folder that benchmarks.on_gpu.prepare made.')
   rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
   how = {'device': device.device_kind, 'products': 'float32' if _FLOAT32 else 'default'}
   done = {row['cell'] for row in rows if row.items() >= how.items() and 'error' not in row}
-  for cell, measured in _measurements(programs, device):
+  for cell, measured in _measurements(folders, device):
     if cell in done:
       continue
     if time.monotonic() > deadline:
@@ -53,10 +55,9 @@ def main(programs, out, seconds='420'):
     print(json.dumps(row), flush=True)
 
 
-def _measurements(programs, device):
+def _measurements(folders, device):
   """(name, function that measures): cuDNN and plain JAX after the cells that they stand beside."""
-  for folder in sorted({path.parent for path in programs.glob('*/*.hlo.gz')
-                        if not path.parent.suffix}):  # of an export that was stopped
+  for folder in folders:
     yield folder.name, lambda folder=folder: {
         path.name.removesuffix('.hlo.gz'): _program(path, device)
         for path in sorted(folder.glob('*.hlo.gz'))}
