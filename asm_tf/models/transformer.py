@@ -14,12 +14,17 @@ _STEPS_AT_ONCE = 2000
 
 
 class Transformer(SequenceModel):
-  """Token t is a linear map of (initial state, action, time), plus a learned vector for t."""
+  """Token t is a linear map of (initial state, action, time), plus a learned vector for t.
+
+  The last norm bounds what is read out: a state beyond those that were seen cannot be predicted,
+  and a policy that would have to go there sees no gain in it. A sum of predicted differences goes
+  on as it went so far. It is what an LSTM's cell and the slow modes of a state-space model do.
+  """
 
   def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
                embedding_size: int = 72, num_layers: int = 2, num_heads: int = 3,
-               hidden_size: int = 64, dropout: float = 0.0, seed: int | None = None,
-               dtype: str = 'float32'):
+               hidden_size: int = 64, dropout: float = 0.0, sum_differences: bool = False,
+               seed: int | None = None, dtype: str = 'float32'):
     """Builds the model and its weights.
 
     Args:
@@ -31,12 +36,15 @@ class Transformer(SequenceModel):
       num_heads: see `TransformerStack`.
       hidden_size: see `TransformerStack`.
       dropout: see `TransformerStack`.
+      sum_differences: True reads out the differences of successive states, in units of their
+        spread, and sums them up; False reads out the states (the paper).
       seed: see `TransformerStack`.
       dtype: 'float32' or 'float64'.
     """
     require_at_least(1, embedding_size=embedding_size)
     super().__init__(name='transformer', dtype=dtype)
     self._normalizer = normalizer
+    self._sum_differences = sum_differences
     self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')
     self._positions = self.add_weight(
         name='positions', shape=[normalizer.horizon, embedding_size], dtype=dtype,
@@ -47,29 +55,39 @@ class Transformer(SequenceModel):
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
   def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
-    return self._state(self._stack(self._sequence(initial_state, actions), training=training))
+    read = self._read_out(self._stack(self._sequence(initial_state, actions), training=training))
+    if not self._sum_differences:
+      return self._normalizer.denormalize(read)
+    differences = self._normalizer.denormalize_difference(read)
+    return initial_state[:, None] + tf.cumsum(differences, 1)
 
   def microbatch_size(self, horizon: int) -> int:
     return max(1, _STEPS_AT_ONCE // horizon)
 
   def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     self._require_positions(horizon)
-    return initial_state, self._stack.start(batch_size_of(initial_state), horizon)
+    caches = self._stack.start(batch_size_of(initial_state), horizon)
+    return initial_state, initial_state, caches
 
   def grow_cache(self, carry: Carry, steps: int) -> Carry:
-    initial_state, caches = carry
+    initial_state, state, caches = carry
     caches = self._stack.grow_cache(caches, steps)
     self._require_positions(caches[0][0].shape[2] + steps)  # the past, and what is to come
-    return initial_state, caches
+    return initial_state, state, caches
 
   def cache_block(self, horizon: int) -> int:
     return cache_block(horizon)
 
   def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
-    initial_state, caches = carry
+    initial_state, state, caches = carry
     token = self._tokens(initial_state, action, t, self._positions[t])
     x, caches = self._stack.step(token, caches, t)
-    return self._state(x), (initial_state, caches)
+    read = self._read_out(x)
+    if self._sum_differences:
+      state += self._normalizer.denormalize_difference(read)
+    else:
+      state = self._normalizer.denormalize(read)
+    return state, (initial_state, state, caches)
 
   def attention_maps(self, initial_state: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Attention weights of every layer and head.
@@ -99,6 +117,3 @@ class Transformer(SequenceModel):
     """[..., embedding_size]."""
     state = self._normalizer.normalize(initial_state)
     return self._embedding(self._normalizer.join(state, actions, t=t)) + positions
-
-  def _state(self, x):
-    return self._normalizer.denormalize(self._read_out(x))

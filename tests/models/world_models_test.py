@@ -116,6 +116,10 @@ def test_an_lstms_memories_fill_the_octaves_up_to_the_horizon():
   entered, kept = (1 / (1 + np.exp(-bias)) for bias in (enter, forget))  # of a step
   np.testing.assert_allclose(1 / (1 - kept), [2, 20, 200])
   np.testing.assert_allclose(entered, 1 - kept)  # what stays for long fills slowly
+  biases = [np.split(LSTM(Normalizer(1, 200, dtype=tf.float64), 1, 1, 4, (3,), chrono,
+                          dtype='float64')._stack[0].bias, 4) for chrono in (True, False)]
+  np.testing.assert_allclose(biases[0], [enter, forget, *_])
+  np.testing.assert_array_equal(biases[1][1], 1)
 
 
 def test_markov_forced_to_the_truth_is_a_step_from_every_true_state():
@@ -127,6 +131,20 @@ def test_markov_forced_to_the_truth_is_a_step_from_every_true_state():
     np.testing.assert_allclose(predicted[:, t], expected, rtol=1e-12)
   later, _ = model.step(states[:, 0], actions[:, 0], 1)
   assert not np.allclose(later, predicted[:, 0])  # time is an input
+
+
+def test_a_transformer_sums_differences_in_units_of_their_spread():
+  states, actions = trajectories()
+  normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
+  normalizer.update(states)
+  model = Transformer(normalizer, N, M, 6, 1, hidden_size=4, sum_differences=True, dtype='float64')
+  kernel, bias = model.get_layer('read_out').trainable_variables
+  kernel.assign(tf.zeros_like(kernel))
+  bias.assign(tf.ones_like(bias))
+  spread = np.std(np.diff(states, axis=1), (0, 1))
+  steps = np.arange(1, T + 1)[:, None]
+  np.testing.assert_allclose(
+      model(states[:, 0], actions), states[:, :1] + steps * spread, rtol=1e-3)
 
 
 def test_markov_adds_a_difference_to_the_state():

@@ -43,6 +43,11 @@ def transformer(normalizer, n, m, width, layers):
   return Transformer(normalizer, n, m, 3 * width, layers, 3, 2 * width, **F64)
 
 
+def transformer_of_differences(normalizer, n, m, width, layers):
+  return Transformer(
+      normalizer, n, m, 3 * width, layers, 3, 2 * width, sum_differences=True, **F64)
+
+
 def state_space(normalizer, n, m, width, layers):
   return StateSpace(normalizer, n, m, width, layers, width, **F64)
 
@@ -59,6 +64,7 @@ def history(core):
 
 
 MODELS = {'RNN': rnn, 'LSTM': lstm, 'SelfAttention': self_attention, 'Transformer': transformer,
+          'TransformerOfDifferences': transformer_of_differences,
           'StateSpace': state_space, 'Markov': markov, 'HistoryLSTM': history(lstm),
           'HistoryTransformer': history(transformer)}
 every_model = pytest.mark.parametrize('make', MODELS.values(), ids=list(MODELS))
