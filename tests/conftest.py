@@ -1,12 +1,17 @@
 """What several tests share."""
 
 import gc
+import os
 
 import gin
 import pytest
 
-import asm_tf  # noqa: F401, before any test touches tf.keras: it chooses Keras 2
 from tests.support.paths import REPOSITORY
+
+# The user's own compiled programs are no test's to read, trim or add to.
+os.environ['XDG_CACHE_HOME'] = str(REPOSITORY / '.pytest_cache')
+
+import asm_tf  # noqa: E402, F401, before any test touches tf.keras: it chooses Keras 2
 
 # Tracing makes millions of objects that live as long as their graph: looking at them all so often
 # takes a tenth of the suite's time.

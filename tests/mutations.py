@@ -119,6 +119,10 @@ def _pytest(tree, *tests, **streams):
 
 # All in one place, however long: {file: [(what, original, broken, test)]}
 _TABLE = {
+    'agents/agent_setup.py': [
+        ('a limit ends what it only cuts short',
+         'self.system.horizon if self.system.time_aware else None', 'self.system.horizon',
+         'agents/critic_test.py::test_a_limit_that_only_cuts_short_ends_nothing_imagined[False]')],
     'agents/asm_agent.py': [
         ('the newest policy is evaluated, not the average',
          'policy=SquashedGaussianPolicy(*specs, policy_learner.average_actor)',
@@ -186,6 +190,13 @@ _TABLE = {
          'agents/critic_test.py::test_what_follows_an_end_changes_nothing'),
     ],
     'agents/decision_transformer_agent.py': [
+        ('steps beyond the end of the episode count', 'mask_weights(t < self._horizon)',
+         'mask_weights(t >= 0)',
+         'agents/decision_transformer_test.py::test_windows_hold_the_returns_that_were_reached'),
+        ('states in their own units',
+         'self.model.normalizer.update(episodes.observation[..., :-1])', 'pass',
+         'agents/decision_transformer_test.py'
+         '::test_states_are_scaled_and_gradients_clipped'),
         ('returns of the past instead of returns-to-go',
          'tf.cumsum(experience.reward[:, :-1], 1, reverse=True)',
          'tf.cumsum(experience.reward[:, :-1], 1)',
@@ -208,6 +219,13 @@ _TABLE = {
          'agents/execution_test.py::test_microbatches_have_the_value_of_the_whole'
          '[64-4-None-sizes0]'),
     ],
+    'agents/gradient_comparison.py': [
+        ('errors in units of the learned gradient', 'relative_error(learned, true)',
+         'relative_error(true, learned)',
+         'agents/asm_agent_test.py::test_the_error_of_a_gradient_counts_in_the_simulators_norm')],
+    'agents/make_asm_agent.py': [
+        ('the step is seen where it does not count', ', time_aware=system.time_aware)', ')',
+         'agents/variable_length_test.py::test_only_an_agent_with_a_last_step_sees_the_step')],
     'agents/model_learner.py': [
         ('the normaliser is never updated', 'self._world.normalizer.update(', '(lambda *_: None)(',
          'agents/asm_agent_test.py::test_new_episodes_move_the_scales_that_model_and_policy_share'),
@@ -231,6 +249,9 @@ _TABLE = {
          '::test_a_model_that_does_worse_on_the_new_episode_is_not_trusted'),
     ],
     'agents/policy_learner.py': [
+        ('imagination is not bounded', 'world.imagination_from(first_step)',
+         'world.model_from(first_step)',
+         'agents/asm_agent_test.py::test_imagination_is_bounded_and_the_fit_is_not'),
         ('an untrusted policy counts in full', 'tf.where(applied, scale, 0.0)',
          'tf.where(applied, 1.0, 0.0)', 'agents/asm_agent_test.py'
          '::test_a_policy_counts_in_the_average_as_far_as_it_is_trusted'),
@@ -358,10 +379,15 @@ _TABLE = {
          '.py::test_normalised_score_is_0_for_random_and_1_for_the_optimum'),
     ],
     'environments/system_environment.py': [
+        ('a limit that only cuts short ends the world',
+         'tf.where(last & self.system.time_aware, 0.0, 1.0)', 'tf.where(last, 0.0, 1.0)',
+         'environments/system_environment_test.py'
+         '::test_a_limit_that_only_cuts_short_discounts_nothing'),
         ('neighbouring seeds share noise', 'np.random.SeedSequence([*self._seed, number]'
          ').generate_state(2).tolist()', '(*self._seed, number)',
          'environments/system_environment_test.py::test_neighbouring_seeds_share_no_noise'),
-        ('the end is no termination', 'tf.where(last, 0.0, 1.0)', 'tf.where(last, 1.0, 1.0)',
+        ('the end is no termination', 'self.system.time_aware, 0.0, 1.0)',
+         'self.system.time_aware, 1.0, 1.0)',
          'environments/system_environment_test.py'
          '::test_an_episode_has_exactly_h_steps_and_ends_in_a_termination'),
         ('rewards of the next step', 'self.system.reward(self._state, action, self._t)',
@@ -566,6 +592,10 @@ _TABLE = {
          '::test_returns_to_go_count_from_what_the_random_policy_still_gets'),
     ],
     'policies/squashed_gaussian.py': [
+        ('states in their own units',
+         'self._normalizer.join(self._normalizer.normalize(state), t=t)',
+         'self._normalizer.join(state, t=t)',
+         'models/state_scaling_test.py::test_units_do_not_matter_and_the_step_does[actor]'),
         ('sign of the log-Jacobian', 'gaussian + log_jacobian', 'gaussian - log_jacobian',
          'gradients/policy_gradient_test.py'
          '::test_entropy_and_its_gradient_equal_tensorflow_probabilitys'),
@@ -653,6 +683,9 @@ _TABLE = {
          'training/exploitation_test.py::test_imagination_is_measured_against_reality'),
     ],
     'training/offline.py': [
+        ('every seed collects the same data', 'make_generator(seed, Stream.PERTURBATION)',
+         'make_generator(0, Stream.PERTURBATION)',
+         'training/offline_test.py::test_the_seed_fixes_data_and_batches'),
         ('the normaliser takes nothing in', '  normalizer.update(states)\n', '',
          'training/offline_test.py'
          '::test_every_episode_is_learned_from_in_units_of_their_spread'),
@@ -661,6 +694,11 @@ _TABLE = {
          '::test_every_episode_is_learned_from_in_units_of_their_spread'),
     ],
     'training/train.py': [
+        ('every seed is the same run', 'make_agent=make_agent, seed=seed,',
+         'make_agent=make_agent, seed=0,',
+         'experiments/sweep_test.py::test_a_failed_run_is_reported_and_the_others_are_kept'),
+        ('every seed begins with the same weights', 'set_random_seed(seed)', 'set_random_seed(0)',
+         'training/training_test.py::test_another_seed_begins_with_other_weights'),
         ('a resume may shorten a run', 'trainer.env_steps - loop.num_env_steps >=',
          '0 > trainer.env_steps - loop.num_env_steps >=', 'training/training_test.py'
          '::test_a_run_within_the_warm_up_says_that_it_learns_nothing'),

@@ -4,18 +4,20 @@ import functools
 
 import pytest
 
-from asm_tf.agents.agent_setup import AgentSetup
+from asm_tf.agents import agent_setup
 from asm_tf.agents.critic import Critic
 from asm_tf.agents.decision_transformer_agent import make_decision_transformer_agent
 from asm_tf.agents.make_asm_agent import make_asm_agent
 from asm_tf.agents.sac_agent import SoftActorCritic, make_sac_agent
 from asm_tf.agents.sequence_search_agent import make_sequence_search_agent
 from asm_tf.models.reward_model import RewardModel
-from asm_tf.random_streams import Stream
+from asm_tf.random_streams import Stream, make_generator
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
+from asm_tf.training import trainer as trainer_module
 from asm_tf.training.trainer import Trainer
 
-OF_THE_TRAINER = {Stream.ENVIRONMENT, Stream.WARM_UP, Stream.REPLAY, Stream.EVALUATION}
+# Seeds of environments and generators that are made elsewhere.
+BESIDE_THE_AGENT = {Stream.ENVIRONMENT, Stream.REPLAY, Stream.EVALUATION}
 
 
 @pytest.mark.parametrize('make_agent', [
@@ -24,14 +26,19 @@ OF_THE_TRAINER = {Stream.ENVIRONMENT, Stream.WARM_UP, Stream.REPLAY, Stream.EVAL
     functools.partial(make_sac_agent, agent=functools.partial(SoftActorCritic, policy_period=2))])
 def test_every_stream_is_drawn_for_one_purpose(make_agent, monkeypatch):
   asked = []
-  generator = AgentSetup.generator
 
-  def noted(setup, stream):
+  def noted(seed, stream):
     asked.append(stream)
-    return generator(setup, stream)
+    return make_generator(seed, stream)
 
-  monkeypatch.setattr(AgentSetup, 'generator', noted)
+  for module in (agent_setup, trainer_module):
+    monkeypatch.setattr(module, 'make_generator', noted)
   Trainer(CancerTreatment(20), make_agent, seed=0)
   assert asked
   assert len(set(asked)) == len(asked)
-  assert not set(asked) & OF_THE_TRAINER
+  assert not set(asked) & BESIDE_THE_AGENT
+
+
+def test_streams_of_one_seed_differ():
+  draws = {tuple(make_generator(0, stream).normal([4]).numpy()) for stream in Stream}
+  assert len(draws) == len(Stream)

@@ -23,6 +23,7 @@ from asm_tf.agents.update_metrics import UpdateMetrics
 from asm_tf.environments import scores
 from asm_tf.errors import UserError, require_finite, require_positive
 from asm_tf.models.decision_transformer import DecisionTransformer
+from asm_tf.models.loss import mask_weights
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
 from asm_tf.policies.returns_to_go import ReturnsToGo
@@ -104,21 +105,25 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     return tf_agent.LossInfo(loss, extra=())
 
   def _windows(self, experience):
-    """K steps of each episode from a random one on, and noise for the entropy estimate."""
+    """K steps of each episode from a random one on, and noise for the entropy estimate.
+
+    Any step may be the first, as in Zheng et al.; what lies beyond the episode weighs nothing.
+    """
     batch, steps = experience.reward.shape[0], self.model.context_size
     to_go = tf.cumsum(experience.reward[:, :-1], 1, reverse=True)  # of what was reached
-    begin = self._sampling.uniform([batch], maxval=self._horizon - steps + 1, dtype=tf.int32)
+    begin = self._sampling.uniform([batch], maxval=self._horizon, dtype=tf.int32)
     t = begin[:, None] + tf.range(steps)  # [B, K]
+    weights, t = mask_weights(t < self._horizon), tf.minimum(t, self._horizon - 1)
     states, actions = experience.observation[:, :-1, :-1], experience.action[:, :-1]
     window = [tf.gather(part, t, batch_dims=1) for part in (to_go, states, actions)]
-    return (*window, t), self._sampling.normal(window[2].shape)
+    return (*window, t, weights), self._sampling.normal(window[2].shape)
 
-  def _losses_and_gradient(self, to_go, states, actions, t, noise):
+  def _losses_and_gradient(self, to_go, states, actions, t, weights, noise):
     with tf.GradientTape() as tape:
       mean, log_std = self.model(
           self._returns.normalize(to_go, t), states, actions, t, training=True)
-      loss = -tf.reduce_mean(log_likelihood(actions, mean, log_std))
-      entropy = tf.reduce_mean(squashed_entropy(mean, log_std, noise))
+      loss = -tf.reduce_mean(weights * log_likelihood(actions, mean, log_std))
+      entropy = tf.reduce_mean(weights * squashed_entropy(mean, log_std, noise))
       objective = loss - tf.exp(self._log_temperature) * entropy
     return loss, entropy, tape.gradient(objective, self.model.trainable_variables)
 

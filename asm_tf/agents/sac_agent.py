@@ -1,8 +1,9 @@
 """TF-Agents' soft actor-critic, with the schedule of the paper's Table 2.
 
 Networks, losses and targets are TF-Agents' own. What is added: the networks see states and
-time as the world models do, rewards are centred and come in units of the return's spread,
-the policy may be updated less often than the critic, and the entropy constant may stay fixed.
+time as the other agents' policies do, rewards are centred and come in units of the return's
+spread, the policy may be updated less often than the critic, and the entropy constant may stay
+fixed.
 """
 
 import math

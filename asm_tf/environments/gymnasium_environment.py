@@ -17,6 +17,8 @@ from tf_agents.trajectories import time_step as ts
 from asm_tf.environments.gymnasium_system import GymnasiumSystem
 from asm_tf.errors import UserError, one_line
 
+_LARGEST_INTEGER = 2**24  # up to which float32 has every whole number
+
 
 class GymnasiumEnvironment(tf_py_environment.TFPyEnvironment):
   """`GymnasiumCopies` as a TF environment, for drivers that run in a graph."""
@@ -189,13 +191,17 @@ class SeededEpisodes(gymnasium.Wrapper):
     return array.item()
 
   def _state(self, observation):
-    state = np.ravel(observation).astype(np.float32)
+    given = np.ravel(observation)
+    state = given.astype(np.float32)
     if state.shape != (self._system.state_size,):
       self._fail(f'gave an observation of {state.size} numbers instead of the '
                  f'{self._system.state_size} of its space: mend the environment')
     if not np.all(np.isfinite(state)):
       self._fail(f'gave an observation that is not finite, {state.tolist()}: mend the '
                  'environment')
+    if given.dtype.kind in 'iu' and np.any(np.abs(given.astype(np.float64)) > _LARGEST_INTEGER):
+      self._fail('gave whole numbers beyond 2**24, which float32 does not tell apart: add a '
+                 'wrapper that scales them, GymnasiumSystem.wrappers')
     if self._system.integer_dtype is not None:
       low, high = self._system.state_low, self._system.state_high
       if not np.all((low <= state) & (state <= high) & (state == np.rint(state))):

@@ -12,6 +12,7 @@ from asm_tf.quiet import harmless_lines_dropped
 
 # A wrapper's name, or its name and its arguments.
 Wrapper = str | tuple[str, dict]
+_STATEFUL = gymnasium.wrappers.NormalizeObservation, gymnasium.wrappers.NormalizeReward
 
 
 def make(name: str, kwargs: dict, wrappers: Sequence[Wrapper] = (),
@@ -42,6 +43,7 @@ def make(name: str, kwargs: dict, wrappers: Sequence[Wrapper] = (),
                     'install what it needs.') from error
   for wrapper in wrappers:
     env = _wrapped(env, name, wrapper)
+  _refuse_statistics(env, name)
   space = getattr(env, 'observation_space', None)
   if not isinstance(space, gymnasium.Space):
     raise UserError(f'{name} has no observation_space that is a gymnasium.Space: mend the '
@@ -50,6 +52,16 @@ def make(name: str, kwargs: dict, wrappers: Sequence[Wrapper] = (),
     raise UserError(f'{name} has the observation space {space}, which is no fixed number of '
                     'numbers: add a wrapper that makes it one, GymnasiumSystem.wrappers.')
   return gymnasium.wrappers.FlattenObservation(env)
+
+
+def _refuse_statistics(env, name):
+  while isinstance(env, gymnasium.Wrapper):
+    if isinstance(env, _STATEFUL):
+      raise UserError(
+          f'{name} is wrapped in {type(env).__name__}, which keeps statistics over episodes: they '
+          'would differ between training and evaluation, and no checkpoint has them. Leave it: '
+          'states and rewards are scaled here.')
+    env = env.env
 
 
 def first_line(error: Exception) -> str:

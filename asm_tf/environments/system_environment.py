@@ -86,5 +86,5 @@ class SystemEnvironment(tf_environment.TFEnvironment):
     return ts.TimeStep(
         step_type=tf.fill([self.batch_size], step_type),
         reward=tf.identity(self._reward),
-        discount=tf.fill([self.batch_size], tf.where(last, 0.0, 1.0)),
+        discount=tf.fill([self.batch_size], tf.where(last & self.system.time_aware, 0.0, 1.0)),
         observation=tf.concat([self._state, time], -1))

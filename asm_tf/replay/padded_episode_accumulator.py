@@ -51,10 +51,15 @@ class PaddedEpisodeAccumulator(tf.Module):
     self._boundary.assign(tf.where(ends, row, self._boundary))
     self._is_complete.assign(self._is_complete | ends)
     self._row.assign(tf.minimum(row + 1, self._length))
-    completes = tf.reduce_any(ends) & tf.reduce_all(self._is_complete)
+    completes = tf.reduce_any(ends) & self.is_complete
     if not self._once:
       tf.cond(completes, self.restart, lambda: None)
     return completes
+
+  @property
+  def is_complete(self) -> tf.Tensor:
+    """Whether every copy has ended an episode since the start of the batch."""
+    return tf.reduce_all(self._is_complete)
 
   def restart(self) -> None:
     """Begins a new batch, for each copy at the start of its next episode."""

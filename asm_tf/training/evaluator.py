@@ -21,6 +21,7 @@ from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.systems.system import System
 
 _STOCHASTIC_EPISODES = 32
+_STEPS_AT_ONCE = 32  # between two looks whether all episodes have ended
 
 
 class Evaluation(NamedTuple):
@@ -81,10 +82,10 @@ class Evaluator:
     accumulate = EpisodeAccumulator if is_fixed else functools.partial(
         PaddedEpisodeAccumulator, first_episode_only=True)
     self._accumulator = accumulate(spec, copies, rows)
-    # Copies whose episodes end early run on, unobserved, until all have had time to end.
+    # Copies whose episodes end early run on, unobserved, until the first of each has ended.
     self._driver = DynamicEpisodeDriver(
         env, self.policy, [self._accumulator], num_episodes=copies * (1 if is_fixed else rows))
-    self._max_rows = None if is_fixed else rows
+    self._is_fixed = is_fixed
     self._run = tf.function(self._roll_out, autograph=False)
 
   def evaluate(self) -> Evaluation:
@@ -107,7 +108,10 @@ class Evaluator:
         returns.numpy())
 
   def _roll_out(self) -> Trajectory:
-    if self._max_rows is not None:
-      self._accumulator.restart()
-    self._driver.run(maximum_iterations=self._max_rows)
+    if self._is_fixed:
+      self._driver.run()
+      return self._accumulator.latest()
+    self._accumulator.restart()
+    go_on = functools.partial(self._driver.run, maximum_iterations=_STEPS_AT_ONCE)
+    tf.while_loop(lambda *_: ~self._accumulator.is_complete, go_on, go_on())
     return self._accumulator.latest()

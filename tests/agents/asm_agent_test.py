@@ -67,7 +67,7 @@ def true_dynamics(system, normalizer):
 
 
 def build(seed=0, make_model=drift, learn_reward=False, model_period=2, policy_period=16,
-          comparison_period=0, loss_weighting='uniform', **policy_settings):
+          comparison_period=0, loss_weighting='uniform', margin=None, **policy_settings):
   """An environment, an agent with tiny networks, and its (module, optimiser) pairs."""
   tf.keras.utils.set_random_seed(seed)
   system = InvasivePlant(H)
@@ -75,7 +75,7 @@ def build(seed=0, make_model=drift, learn_reward=False, model_period=2, policy_p
   env = SystemEnvironment(system, B)
   setup = AgentSetup(system, env.time_step_spec(), env.action_spec(), model_period, seed,
                      Execution(jit_compile=False, microbatches=1))
-  normalizer = Normalizer(n, H)
+  normalizer = Normalizer(n, H, margin=margin)
   model, reward = make_model(system, normalizer), system.reward
   if learn_reward:
     reward = RewardModel(normalizer, n, m, (8,))
@@ -257,6 +257,25 @@ def test_new_episodes_move_the_scales_that_model_and_policy_share():
   states = experience.observation[..., :-1].numpy().reshape(-1, env.system.state_size)
   np.testing.assert_allclose(agent.world.normalizer.normalize(states),
                              (states - states.mean(0)) / states.std(0), atol=1e-3)
+
+
+def test_imagination_is_bounded_and_the_fit_is_not():
+  env, agent, _ = build(margin=0.1, policy_period=2)
+  agent.observe(experience := random_experience(env))
+  agent.world.model._weight.assign(tf.fill([env.system.state_size], 1e6))
+  expected = prediction_loss(agent.world.model, agent.world.normalizer,
+                             experience.observation[..., :-1], experience.action[:, :-1])
+  found = agent.train(experience).extra
+  np.testing.assert_allclose(found['model_loss'], expected, rtol=1e-5)
+  assert abs(found['imagined_return']) < 1e3
+
+
+def test_every_policy_update_imagines_with_new_normal_noise():
+  env, agent, _ = build(batch_size=500)
+  first, second = (agent.policy_learner.draw_noise().numpy() for _ in range(2))
+  assert first.shape == (500, H, env.system.action_size)
+  assert scipy.stats.kstest(first.ravel(), 'norm').pvalue > 1e-3
+  assert not np.any(first == second)
 
 
 def policy_update(entropy_constant=0.0, **settings):
@@ -448,6 +467,21 @@ def test_the_gradient_through_the_true_dynamics_is_the_simulators_own(closed_loo
   agent.train(experience)
   np.testing.assert_allclose(agent.metrics()['gradient_cosine'], 1, atol=1e-5)
   np.testing.assert_allclose(agent.metrics()['gradient_relative_error'], 0, atol=1e-5)
+
+
+def test_the_error_of_a_gradient_counts_in_the_simulators_norm():
+  env, agent, _ = build(comparison_period=1)
+  learner, system = agent.policy_learner, env.system
+  inputs = learner.starts(random_experience(env)), learner.draw_noise()
+  agent._gradient_comparison.observe(*inputs)
+  learned, true = (
+      np.concatenate([np.ravel(gradient) for gradient in learner.policy_gradient(
+          world, *inputs).gradients])
+      for world in (agent.world, World(
+          TrueDynamics(system), system.reward, agent.world.normalizer)))
+  assert abs(np.log(np.linalg.norm(learned) / np.linalg.norm(true))) > 0.1
+  np.testing.assert_allclose(agent.metrics()['gradient_relative_error'],
+                             np.linalg.norm(learned - true) / np.linalg.norm(true), rtol=1e-3)
 
 
 def test_gradients_are_compared_every_so_many_policy_updates():

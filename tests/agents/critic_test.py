@@ -128,6 +128,18 @@ def test_with_the_true_value_the_gradient_is_that_of_the_whole_horizon(first, cl
   np.testing.assert_allclose(found.gradients[0][window], expected, rtol=2e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('time_aware', [False, True])
+def test_a_limit_that_only_cuts_short_ends_nothing_imagined(time_aware):
+  system = TimberHarvest(H)
+  system.time_aware = time_aware
+  critic = Critic(build_setup(system, window=K), Normalizer(1, H, time_aware=False),
+                  hidden_sizes=(8,), imagined_steps=K)
+  rewards = critic.lambda_return(lambda states, actions, t: tf.ones(states.shape[:2]))
+  late, early = (rewards(tf.ones([1, K + 1, 1]), tf.zeros([1, K + 1, 1]), t)
+                 for t in (tf.range(H - 1, H + K), tf.range(K + 1)))
+  assert np.allclose(late, early, rtol=1e-6) == (not time_aware)
+
+
 @pytest.mark.parametrize(('trace_decay', 'trust'), [(1.0, 1.0), (0.6, 1.0), (1.0, 0.6), (1.0, 0.0)])
 def test_the_sum_of_rewards_is_the_lambda_return(trace_decay, trust):
   setup = build_setup(TimberHarvest(H), window=K)

@@ -90,11 +90,6 @@ def test_an_update_is_tf_agents_own():
   np.testing.assert_allclose(ours._log_alpha, reference._log_alpha, rtol=1e-5)
 
 
-def test_losses_are_not_overridden():
-  for name in ('critic_loss', 'actor_loss', 'alpha_loss', '_actions_and_log_probs'):
-    assert getattr(SoftActorCritic, name) is getattr(sac_agent.SacAgent, name)
-
-
 def test_policy_and_entropy_constant_are_updated_when_due():
   trained = trainer(model_period=2, policy_period=6)
   batch, agent = experience(trained), trained.agent

@@ -55,6 +55,16 @@ small_sac = functools.partial(
     networks=functools.partial(SacNetworks, critic_hidden_sizes=(8,), actor_hidden_sizes=(8,)))
 
 
+@pytest.mark.parametrize('time_aware', [False, True])
+@pytest.mark.parametrize('make', [quick_asm, small_sac])
+def test_only_an_agent_with_a_last_step_sees_the_step(make, time_aware):
+  trainer = Trainer(GymnasiumSystem(H, CORRIDOR, time_aware=time_aware), make, 0, eager())
+  now = trainer.env.reset()
+  later = now._replace(observation=now.observation + [[0.0, 0.0, 3.0]])
+  one, other = (trainer.agent.policy.action(step).action.numpy() for step in (now, later))
+  assert np.array_equal(one, other) == (not time_aware)
+
+
 def eager(microbatches=1):
   return Execution(jit_compile=False, microbatches=microbatches)
 
@@ -406,6 +416,9 @@ def test_every_policy_is_evaluated_from_the_same_starts():
   assert 0 < np.sum(leaving < 1.7) < 32
   np.testing.assert_allclose(staying / H - 1, x, atol=1e-5)
   assert len(set(x)) == 32
+  some = Evaluator(GymnasiumSystem(H, CORRIDOR, copies=8),
+                   lambda *specs: Constant(*specs, -0.5), episodes=11).evaluate()
+  np.testing.assert_allclose(some.returns, staying[:11])
 
 
 @pytest.mark.parametrize(('threshold', 'fewest', 'most'), [(-0.3, 1, 9), (-np.inf, 0, 0)])

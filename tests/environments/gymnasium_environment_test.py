@@ -220,6 +220,8 @@ class OfOldGym(gymnasium.Wrapper):
     ((4, SPACES, True, {'step': KeyError('x')}), r"step\(\) raises KeyError \('x'\)"),
     ((None, SPACES), 'no limit of steps'),
     ((4, 'Pendulum-v1', True, {}, True, ['Clip']), 'wrappers names Clip, which is none of'),
+    *(((4, 'Pendulum-v1', True, {}, True, [name]), f'wrapped in {name}, which keeps statistics')
+      for name in ('NormalizeObservation', 'NormalizeReward')),
     ((4, 'Pendulum-v1', True, {}, True, ['os.path.Clip']), 'import os.path'),
     ((4, 'Pendulum-v1', True, {}, True, [('ClipReward', {'x': 1})]), 'wrapped in ClipReward .*x'),
     ((4, 'Pendulum-v1', True, {}, True, (), 0), 'copies is 0'),
@@ -266,6 +268,17 @@ def test_whole_numbers_may_bound_an_observation(recwarn):
     (SPACE, None), (gymnasium.spaces.Box(0, 255, [2], np.float32), None)])
 def test_whole_numbers_are_stored_as_such(space, dtype):
   assert GymnasiumSystem(4, SPACES, kwargs={'observation': space}).integer_dtype == dtype
+
+
+def test_whole_numbers_that_float32_does_not_tell_apart_are_one_line():
+  space = gymnasium.spaces.Box(0, 2**40, [1], np.int64)
+  for number in (2**24, 2**24 + 1):
+    env = GymnasiumEnvironment(GymnasiumSystem(4, SPACES, kwargs={
+        'observation': space, 'reset': (np.array([number]), {})}))
+    if number == 2**24:
+      assert env.reset().observation[0, 0] == number
+  with pytest.raises(UserError, match=r'whole numbers beyond 2\*\*24'):
+    env.reset()
 
 
 def test_an_observation_outside_its_space_of_whole_numbers_is_one_line():

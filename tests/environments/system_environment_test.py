@@ -88,6 +88,14 @@ def test_an_episode_has_exactly_h_steps_and_ends_in_a_termination():
   np.testing.assert_array_equal(episode.reward[:, 0], np.zeros(B))
 
 
+def test_a_limit_that_only_cuts_short_discounts_nothing():
+  system = CancerTreatment(H)
+  system.time_aware = False
+  episode = stack(run_episode(SystemEnvironment(system, B), random_actions(system)))
+  np.testing.assert_array_equal(episode.discount, np.ones((B, H + 1)))
+  assert np.all(episode.step_type[:, -1] == ts.StepType.LAST)
+
+
 def assert_same(actual, expected):
   tf.nest.map_structure(np.testing.assert_array_equal, actual, expected)
 

@@ -9,13 +9,21 @@ import time
 import gin
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from asm_tf import configurables  # noqa: F401  what gin knows
 from asm_tf.errors import UserError
 from asm_tf.experiments import training_runs
 from asm_tf.experiments.cells import run_cells
+from asm_tf.experiments.double_pendulum import run as double_pendulum_run
+from asm_tf.experiments.gradient_accuracy import run as gradient_accuracy_run
+from asm_tf.experiments.one_bounce import run as one_bounce_run
 from asm_tf.experiments.statistics import label
 from asm_tf.experiments.theory.analysis import fits
+from asm_tf.models.sequence_model import SequenceModel
+from asm_tf.models.true_dynamics import TrueDynamics
+from asm_tf.systems.one_bounce import OneBounce
+from asm_tf.systems.rollout import simulate
 from asm_tf.training import origin
 from launch import command_line, figure
 from tests.support.paths import REPOSITORY
@@ -137,6 +145,46 @@ def test_smoke(name, column, tmp_path, capsys):
   assert all(math.isfinite(row[column]) and row['command'] for row in rows)
   assert all(f'| {row["model"]} |' in table for row in rows)
   assert_pictures(tmp_path, ['figure'])
+
+
+class Still(SequenceModel):
+  """s_{t+1} = s_t."""
+
+  def start(self, initial_state, horizon):
+    return initial_state
+
+  def step(self, carry, action, t):
+    return carry, carry
+
+
+@pytest.mark.parametrize(('make', 'lowest', 'highest'), [
+    (TrueDynamics, 0, 1e-4), (lambda system: Still(), 0.5, 1.5)])
+def test_gradients_are_measured_against_the_simulators(make, lowest, highest, monkeypatch):
+  def fitted(system, model, data, settings, measure):
+    return None, [measure(make(system))]
+
+  monkeypatch.setattr(gradient_accuracy_run, 'fitted_model', fitted)
+  row, = gradient_accuracy_run.run(
+      {'model': 'x', 'horizon': 5, 'seed': 0, 'num_updates': 1, 'batch_size': 1}, {'x': None})
+  assert lowest <= row['relative_error'] <= highest
+
+
+def test_the_error_after_the_bounce(monkeypatch):
+  monkeypatch.setattr(
+      one_bounce_run, 'fitted_model', lambda *_: (Still(), [{'model_loss': 0.0}]))
+  row, = one_bounce_run.run(
+      {'model': 'x', 'horizon': 20, 'seed': 0, 'num_updates': 1, 'batch_size': 1}, {'x': None})
+  actions = np.zeros([len(row['values']), 20, 1], np.float32)
+  actions[:, 0, 0] = row['values']
+  true, still = (np.sum(rewards, 1) for rewards in (
+      simulate(OneBounce(20), tf.constant(actions))[1],
+      OneBounce(20).reward(tf.repeat(OneBounce(20).initial_state(len(actions))[:, None], 20, 1),
+                           tf.constant(actions), tf.range(20))))
+  np.testing.assert_allclose(row['rms_error'], np.sqrt(np.mean((still - true)**2)), rtol=1e-4)
+
+
+def test_the_logarithm_of_a_mean():
+  assert double_pendulum_run.log10_mean(np.array([1.0, 3.0])) == pytest.approx(np.log10(505))
 
 
 @pytest.mark.slow

@@ -248,7 +248,18 @@ def test_a_line_that_is_no_row_is_one_line(changes, tmp_path):
 # Sweeps: real runs, of a baseline that has nothing to compile.
 
 
-def test_a_run_that_fails_again_says_so_once(tmp_path, capfd):
+@pytest.mark.parametrize(('retries', 'failure'), [(1, None), (0, 'exit code 1, no luck')])
+def test_a_run_that_broke_is_started_again_as_often_as_asked(
+    retries, failure, tmp_path, monkeypatch):
+  code = (f'import pathlib, sys; once = pathlib.Path({str(tmp_path / "once")!r}); '
+          'again = once.exists(); once.touch(); sys.exit(None if again else "no luck")')
+  monkeypatch.setattr(training_runs, 'arguments', lambda *_: ['-c', code])
+  cell, = training_cells(**GRID)
+  (_, said), = sweep._train(tmp_path, [cell], 1, 0, retries, None, look=lambda at: None)
+  assert said is None if failure is None else said.startswith(failure)
+
+
+def test_a_run_that_fails_says_so_once(tmp_path, capfd):
   cell, = training_cells(**GRID, variations={'NO_SUCH_MACRO': [1]})
   with pytest.raises(FailedRuns, match='sets a macro that no gin file uses'):
     run_sweep(tmp_path, [cell])
@@ -281,6 +292,7 @@ def test_a_failed_run_is_reported_and_the_others_are_kept(swept):
     assert found['command'].startswith('python -m launch.main')
     assert found['versions']['tensorflow']
     assert len(found['normalised_score']) == 2
+  assert rows[0]['return'][-1] != rows[1]['return'][-1]
 
 
 def test_ray_is_not_reached_from_elsewhere():

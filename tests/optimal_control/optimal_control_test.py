@@ -101,6 +101,14 @@ def test_solve_finds_the_stored_optimum():
   assert found.value == pytest.approx(scores.reference('CancerTreatment', 20).optimal, rel=1e-7)
 
 
+@pytest.mark.parametrize('name', ['ToyCreditAssignment', 'OneBounce'])
+def test_a_solved_cell_is_the_stored_one(name):
+  row, stored = solve_command.solve_cell(SYSTEMS[name](20, dtype=tf.float64), None), (
+      scores.reference(name, 20))
+  np.testing.assert_allclose(row['optimal'], stored.optimal, atol=1e-8)
+  np.testing.assert_allclose(row['random'], stored.random, rtol=1e-6)
+
+
 def test_compiled_objective_equals_the_roll_out():
   system = SYSTEMS['InvasivePlant'](12, dtype=tf.float64)
   actions = np.random.default_rng(0).uniform(-1, 1, (3, 12, 5))

@@ -36,24 +36,33 @@ def start_workers(*arguments):
           for i in range(2)]
 
 
-def printed(process):
-  out, err = process.communicate(timeout=400)
-  assert process.returncode == 0, err[-3000:]
-  return json.loads(out.splitlines()[-1])
+def printed(*processes):
+  """What each printed last; none of them outlives the test."""
+  found = []
+  try:
+    for process in processes:
+      out, err = process.communicate(timeout=400)
+      assert process.returncode == 0, err[-3000:]
+      found.append(json.loads(out.splitlines()[-1]))
+  finally:
+    for process in processes:
+      process.kill()
+      process.wait()
+  return found
 
 
 @pytest.mark.parametrize('names', [
     ['ASM under XLA', 'ASM with a critic'],
     pytest.param(['SAC', 'decision transformer'], marks=pytest.mark.slow)])
 def test_two_devices_learn_what_one_does(names):
-  differences = printed(start('mirrored', *names))
+  differences, = printed(start('mirrored', *names))
   assert list(differences) == names
   assert max(differences.values()) < 1e-5, differences
 
 
 @pytest.mark.parametrize('name', ['ASM', pytest.param('SAC', marks=pytest.mark.slow)])
 def test_two_workers_learn_what_one_device_does(name):
-  for differences in [printed(worker) for worker in start_workers(name)]:
+  for differences in printed(*start_workers(name)):
     assert list(differences) == [name]
     assert max(differences.values()) < 1e-5, differences
 
@@ -61,12 +70,21 @@ def test_two_workers_learn_what_one_device_does(name):
 @pytest.mark.slow
 def test_workers_stop_and_go_on_together(tmp_path):
   workers = start_workers('--stop', str(tmp_path / 'run'))
-  assert [printed(worker) for worker in workers] == [120, 120]
+  assert printed(*workers) == [120, 120]
   rows = [(tmp_path / name / 'metrics.jsonl').read_text() for name in ('run', 'run-worker-1')]
   one, other = ([{key: value for key, value in json.loads(line).items() if 'second' not in key}
                  for line in text.splitlines()] for text in rows)
   assert one == other
   assert one[-1]['env_steps'] == 120
+
+
+def test_workers_of_different_configurations_are_refused(monkeypatch):
+  workers = Workers(None)
+  monkeypatch.setattr(workers, 'all_gather', lambda value: [value, value])
+  workers.require_same('HORIZON = 20')
+  monkeypatch.setattr(workers, 'all_gather', lambda value: [value, value + 1])
+  with pytest.raises(UserError, match='different configurations'):
+    workers.require_same('HORIZON = 20')
 
 
 def test_a_shard_is_a_replicas_part_of_the_batch():

@@ -55,6 +55,16 @@ def train(root_dir, profile=False, **changes):
       RunOptions(str(root_dir), resume=True, profile=profile), **(settings | changes))
 
 
+def test_the_summary_has_the_last_and_the_best_score(tmp_path):
+  with contextlib.closing(RunFolder(str(tmp_path / 'run'), resume=False)) as folder:
+    folder.open()
+    for score in (0.1, 0.9, None, 0.5):
+      folder.append_row({'env_steps': 1, 'wall_seconds': 1.0, 'return': 0.0,
+                         'normalised_score': score})
+    summary = folder.write_summary(0)
+  assert (summary['normalised_score'], summary['best_normalised_score']) == (0.5, 0.9)
+
+
 def at_call(monkeypatch, owner, name, number, before):
   """Calls `before()` ahead of the `number`th call of a function."""
   original, calls = getattr(owner, name), []

@@ -56,6 +56,20 @@ def test_a_data_set_is_what_its_actions_lead_to():
   np.testing.assert_allclose(states, simulate(system, actions)[0], rtol=1e-6)
 
 
+def test_the_seed_fixes_data_and_batches():
+  states = tf.repeat(3 * tf.eye(EPISODES)[:, None], H + 1, 1)
+
+  def drawn(seed):
+    model = Constant(EPISODES)
+    fit(model, Normalizer(EPISODES, H), states, tf.zeros([EPISODES, H, 1]),
+        FitSettings(num_updates=5, batch_size=2, seed=seed))
+    return collect(InvasivePlant(H), DataSet(H), seed)[1].numpy(), model.weight.numpy()
+
+  for values, same, other in zip(drawn(0), drawn(0), drawn(1), strict=True):
+    np.testing.assert_array_equal(values, same)
+    assert np.any(values != other)
+
+
 @pytest.mark.parametrize('noise_std', [0.0, 0.1])
 def test_the_actions_of_a_policy_are_perturbed(noise_std):
   def actor(state, t):

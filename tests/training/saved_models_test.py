@@ -106,13 +106,13 @@ def test_more_steps_than_the_horizon_are_refused(tmp_path):
 def test_a_model_that_cannot_be_exported_costs_no_run(tmp_path, caplog):
   class NeedsKnownBatch(small_models.Linear):
     def call(self, initial_state, actions, training=False):
-      return tf.zeros([initial_state.shape[0], actions.shape[1], N], tf.float64)
+      raise ValueError('needs a known batch')
 
-  agent = types.SimpleNamespace(world=types.SimpleNamespace(
-      model=NeedsKnownBatch(np.eye(N), np.eye(N)), reward=small_models.reward))
+  agent = small_models.agent_with(NeedsKnownBatch(np.eye(N), np.eye(N)), small_models.reward)
   save_world_model(agent, types.SimpleNamespace(horizon=H, state_size=N, action_size=M),
                    tmp_path / 'world_model')
   assert f'{tmp_path}/world_model is not written' in caplog.text
+  assert 'needs a known batch' in caplog.text
   save_world_model(types.SimpleNamespace(), None, tmp_path / 'none')  # such as SAC
   assert not list(tmp_path.iterdir())
 

@@ -55,6 +55,13 @@ def train(root_dir, resume=False, num_env_steps=300, eval_interval=50, profile=F
   return train_module.train(RunOptions(str(root_dir), resume, profile), **(settings | changes))
 
 
+def test_another_seed_begins_with_other_weights(tmp_path):
+  for seed in (0, 1):
+    train(tmp_path / str(seed), num_env_steps=6, seed=seed,
+          system=CancerTreatment)  # without noise, which differs by seed anyway
+  assert rows(tmp_path / '0')[0]['return'] != rows(tmp_path / '1')[0]['return']
+
+
 def rows(root_dir):
   """The rows of a run without what depends on the clock."""
   lines = (root_dir / 'metrics.jsonl').read_text().splitlines()
