@@ -11,6 +11,8 @@ import tempfile
 import nbclient
 import nbformat
 
+from asm_tf import atomic_files
+
 NOTEBOOK = pathlib.Path(__file__).with_name('asm_tf.ipynb')
 
 
@@ -24,7 +26,7 @@ def main() -> None:
         cell.execution_count, cell.outputs = None, shown(cell.outputs, run)
       if cell.id == 'tensorboard':
         cell.outputs = []  # a window on a server that is gone
-  nbformat.write(notebook, NOTEBOOK)
+  atomic_files.write_text(NOTEBOOK, nbformat.writes(notebook))
 
 
 def execute(notebook: nbformat.NotebookNode, seconds_a_cell: int, **variables: str) -> None:

@@ -28,7 +28,7 @@ from launch.hints import hint
 if TYPE_CHECKING:
   from matplotlib.figure import Figure
 
-_INTERRUPTED = 130
+_INTERRUPTED, _NOT_READ = 130, 141  # as a shell has it for SIGINT and SIGPIPE
 
 
 def run(main: Callable, *names: str) -> None:
@@ -76,6 +76,8 @@ def parse_gin(files: Sequence[str], bindings: Sequence[str], allow_imports: bool
                     'such as gin/myriad_lstm.gin.') from error
   macros = {*_macros(), *re.findall(r'%(\w+)', gin.config_str())}  # that are set or used
   try:
+    with_gin_errors(functools.partial(
+        gin_imports.require_sound_bindings, bindings, allow_imports), bindings)
     with_gin_errors(lambda: gin.parse_config(bindings), bindings)
   except ModuleNotFoundError as error:
     raise UserError(f'--gin_bindings imports what Python does not find ({error}): put the folder '
@@ -252,9 +254,9 @@ def _guarded(main, arguments=(), names=()):
     how = ' with --root_dir and --resume' if 'resume' in flags.FLAGS else ''
     _complain(f'interrupted; what was saved is kept: the same command{how} goes on.')
     return _INTERRUPTED
-  except BrokenPipeError:  # the reader, `head` for example, has seen enough
+  except BrokenPipeError:  # the reader, `head` for example, has seen enough; a run is not finished
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    return _NOT_READ
 
 
 def _end(code):

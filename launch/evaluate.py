@@ -45,6 +45,8 @@ def run(run_dir: str | pathlib.Path, plot: str | pathlib.Path | None = None,
   _require_finished(run_dir)
   plot = pathlib.Path(plot or run_dir / 'trajectory.png')
   command_line.require_writable('plot', plot)
+  if plot.suffix != '.png':
+    raise UserError(f'--plot={plot} is to be a picture: give a name that ends with .png.')
   if video is not None:
     video = pathlib.Path(video)
     if video.suffix not in ('.gif', '.mp4'):

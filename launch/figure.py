@@ -38,7 +38,7 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
   """Runs the command with the flags of the same names."""
   command_line.require_files('gin_file', gin_files)
   folder = pathlib.Path(out or f'runs/figures/{pathlib.Path(gin_files[0]).stem}-{preset}')
-  from asm_tf import configurables  # TensorFlow starts here, after the flags are checked
+  from asm_tf import configurables, memory  # TensorFlow starts here, after the flags
   from asm_tf.training.run_folder import json_line
   command_line.parse_gin(gin_files, gin_bindings, allow_gin_imports)
   command_line.require_bound(
@@ -50,8 +50,9 @@ def run(gin_files: Sequence[str], gin_bindings: Sequence[str] = (), preset: str 
         ('preset_cells', 'run_sweep', 'figure'),
         lambda name: f'add {name!r} to the variations of preset_cells.{preset}, in a gin file that '
                      f'includes {gin_files[0]}')
-  rows, table, pictures = command_line.with_gin_errors(
-      lambda: configurables.figure(folder=folder, preset=preset))
+  with memory.shortage_reported():
+    rows, table, pictures = command_line.with_gin_errors(
+        lambda: configurables.figure(folder=folder, preset=preset))
   text = ''.join(map(json_line, rows))
   command_line.write_text(folder / 'rows.jsonl', text)
   command_line.write_text(folder / 'table.md', table + '\n')

@@ -1,7 +1,7 @@
 """What gin files import: Python modules, whose code runs, and each other."""
 
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gin import config_parser
 
@@ -31,6 +31,13 @@ def require_sound(file: str | pathlib.Path, allow_imports: bool,
     if isinstance(statement, config_parser.ImportStatement) and not may_import:
       raise UserError(f'{path} imports {statement.module}, which runs its code: read it, then '
                       'give --allow_gin_imports if you trust it.')
+
+
+def require_sound_bindings(bindings: Sequence[str], allow_imports: bool) -> None:
+  """Raises `UserError` if a gin file that bindings include may not be read."""
+  for statement in config_parser.ConfigParser('\n'.join(bindings), _Names()):
+    if isinstance(statement, config_parser.IncludeStatement):
+      require_sound(statement.filename, allow_imports)
 
 
 def imports_of(path: pathlib.Path) -> list[str]:

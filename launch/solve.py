@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from asm_tf.environments import scores
 from asm_tf.errors import UserError
+from asm_tf.experiments.cells import locked
 from asm_tf.optimal_control import optimum as optimal_control
 from asm_tf.optimal_control.objective import rolled_out_return
 from asm_tf.optimal_control.optimum import Optimum
@@ -88,11 +89,12 @@ def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
 
 def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
   """Puts `better_of` the stored row and this one into the table, which is written in one step."""
-  table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'systems': {}}
   row = row | {'command': origin.command(), 'versions': _versions()}
-  rows = table['systems'].setdefault(name, {})
-  rows[str(horizon)] = better_of(rows.get(str(horizon)), row)
-  command_line.write_text(path, _as_json(table))
+  with locked(path.with_suffix('.lock')):  # another command may be saving another row
+    table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'systems': {}}
+    rows = table['systems'].setdefault(name, {})
+    rows[str(horizon)] = better_of(rows.get(str(horizon)), row)
+    command_line.write_text(path, _as_json(table))
 
 
 def better_of(stored: dict | None, row: dict) -> dict:

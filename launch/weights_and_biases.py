@@ -1,8 +1,8 @@
 """Weights & Biases beside TensorBoard: the same curves, by wandb's own synchronisation."""
 
 import contextlib
-import hashlib
 import pathlib
+import secrets
 from collections.abc import Iterator
 
 from asm_tf.errors import UserError, one_line
@@ -35,7 +35,7 @@ def synchronised(project: str | None, root_dir: str, resume: bool = False) -> It
   try:
     run = wandb.init(project=project, name=folder.name, sync_tensorboard=True,
                      resume='allow' if resume else None,
-                     id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
+                     id=_id_of(folder, resume),
                      dir=str(folder.parent))
   except (wandb.errors.Error, ValueError) as error:
     raise UserError(f'--wandb={project} cannot begin ({one_line(error)}): log in with '
@@ -46,3 +46,17 @@ def synchronised(project: str | None, root_dir: str, resume: bool = False) -> It
     exit_code = 0
   finally:
     run.finish(exit_code)
+
+
+def _id_of(folder, resume):
+  """The identity of a run there: kept beside its folder, and new where a run is begun anew.
+
+  The folder's path alone may be that of another machine's run.
+  """
+  kept = folder.parent / 'wandb' / f'{folder.name}.id'
+  if resume and kept.exists():
+    return kept.read_text(encoding='utf-8')
+  identity = secrets.token_hex(8)
+  command_line.make_folder(kept.parent)
+  command_line.write_text(kept, identity)
+  return identity

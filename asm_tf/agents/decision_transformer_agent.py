@@ -9,7 +9,6 @@ It is purely online: episodes are collected under the return to reach, kept with
 return that they did reach (hindsight), and drawn uniformly, all being of one length.
 """
 
-import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -27,10 +26,8 @@ from asm_tf.models.loss import mask_weights
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
 from asm_tf.policies.returns_to_go import ReturnsToGo
-from asm_tf.policies.squashed_gaussian import squashed_entropy
+from asm_tf.policies.squashed_gaussian import log_likelihood, squashed_entropy
 from asm_tf.random_streams import Stream
-
-_LARGEST_ACTION = 0.999  # at whose atanh the likelihood of larger actions is taken
 
 
 class DecisionTransformerAgent(tf_agent.TFAgent):
@@ -136,15 +133,6 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
     self._execution.apply_if_finite(
         self._temperature_optimizer, [slope], [self._log_temperature])
     return loss, entropy, norm, applied
-
-
-def log_likelihood(actions: tf.Tensor, mean: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
-  """Returns log pi(a) [...] of actions [..., m] under a squashed Gaussian, in nats."""
-  actions = tf.clip_by_value(actions, -_LARGEST_ACTION, _LARGEST_ACTION)
-  u = tf.atanh(actions)
-  gaussian = (-0.5 * ((u - mean) * tf.exp(-log_std)) ** 2 - log_std
-              - 0.5 * math.log(2 * math.pi))
-  return tf.reduce_sum(gaussian - tf.math.log(1 - actions**2), -1)
 
 
 def make_decision_transformer_agent(

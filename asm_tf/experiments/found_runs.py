@@ -17,7 +17,8 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
 
   Returns:
     The rows in the order of the runs' names, and {name: why} of the runs that cannot be read, that
-    repeat another or that ended too early; of the latter, what was evaluated has a row.
+    repeat another, that are still at work beside finished ones, or that ended too early; of the
+    last, what was evaluated has a row, with 'ended_early' true.
 
   Raises:
     UserError: if no run can be read.
@@ -25,21 +26,35 @@ def read_runs(folder: str | pathlib.Path) -> tuple[list[dict], dict[str, str]]:
   folder = pathlib.Path(folder)
   found = {f'runs/{name}': row for name, row in finished_rows(folder).items()}
   failed = {name: line for name, line in last_words(folder).items() if name not in found}
+  at_work = set()
   for path in sorted(folder.rglob('run.json')):
     name = path.parent.relative_to(folder).as_posix()
-    if name not in found:
-      try:
-        found[name] = read_run(path.parent)
-      except UserError as error:
-        failed[name] = error.message
+    if name in found or _is_a_further_workers(path.parent):
+      continue
+    try:
+      found[name] = read_run(path.parent) | ({'ended_early': True} if name in failed else {})
+    except UserError as error:
+      failed[name] = error.message
+    if is_locked(path.parent / 'lock'):
+      at_work.add(name)
   if not found:
     raise UserError(next(iter(failed.values()), f'{folder} holds no run: give a folder of runs of '
                          'launch.main, or one above it.'))
   evaluated = {name: row for name, row in sorted(found.items()) if row['env_steps']}
   if not evaluated:
     raise UserError(f'no run in {folder} has an evaluation yet: wait for the first.')
+  at_work &= evaluated.keys()
+  if len(at_work) < len(evaluated):
+    failed |= dict.fromkeys(at_work, 'it is still at work')
+    evaluated = {name: row for name, row in evaluated.items() if name not in at_work}
   repeated = _repeated(evaluated)
   return [row for name, row in evaluated.items() if name not in repeated], repeated | failed
+
+
+def _is_a_further_workers(run):
+  """Whether a folder is that of another worker of a run on several hosts, whose rows are alike."""
+  first = re.sub(r'-worker-\d+$', '', run.name)
+  return first != run.name and (run.parent / first / 'run.json').exists()
 
 
 def last_words(folder: str | pathlib.Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from asm_tf.experiments import statistics as run_statistics
 from asm_tf.experiments.training_runs import CAUSES
-from asm_tf.plots.scores import draw_with_intervals
+from asm_tf.plots.scores import draw_with_intervals, styles
 
 _LOWEST = {'normalised_score': -0.25, 'return': None}  # that a picture shows
 # {cause: (its column, what it is)}.
@@ -40,13 +40,17 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
   """
   rows = _distinct(rows)
   value, ylabel, reference = measure(rows)
-  curves, profiles, num_systems = {}, {}, 0
+  look = styles(sorted({run_statistics.label(row) for row in rows}))  # in every picture the same
+  draw = functools.partial(draw_with_intervals, look=look)
+  curves, profiles = {}, {}
   by_h: dict[str, list[tuple]] = {}
+  num_systems, num_seeds = {}, []
   for horizon, found in by_horizon(rows).items():
     matrices, shared, steps = _comparable(found, value)
-    num_systems = max(num_systems, len(shared))
     if not matrices:
       continue
+    num_systems[horizon] = len(shared)
+    num_seeds += map(len, matrices.values())
     means = run_statistics.interquartile_means(matrices)
     curves[_named(horizon)] = {model: (steps, *band) for model, band in means.items()}
     if horizon is not None:  # else there is no place for it on the axis
@@ -56,20 +60,21 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
       thresholds = np.linspace(-0.2, 1.0, 61)
       shares = run_statistics.performance_profiles(matrices, thresholds)
       profiles[_named(horizon)] = {model: (thresholds, *band) for model, band in shares.items()}
-  sample = f'{_seeds(rows)}, {_count(num_systems, "system")}'
+  drawn = {'systems': _draw_systems(rows, draw)}
+  if not curves:
+    return drawn
+  sample = f'{_range(num_seeds, "seed")}, {_systems(num_systems)}'
   title = f'{sample}: interquartile mean'
-  if len({row['seed'] for row in rows}) > 1:
+  if max(num_seeds) > 1:
     title += ' and 95 % interval'
-  drawn = {'systems': _draw_systems(rows)}
-  if curves:
-    drawn['curves'] = draw_with_intervals(
-        curves, 'environment steps', ylabel, title, reference=reference, lowest=_LOWEST[value])
+  drawn['curves'] = draw(
+      curves, 'environment steps', ylabel, title, reference=reference, lowest=_LOWEST[value])
   if profiles:
-    drawn['profiles'] = draw_with_intervals(
+    drawn['profiles'] = draw(
         profiles, 'score', 'share of runs above', f'{sample}: performance profile')
   numbers = sorted({horizon for points in by_h.values() for horizon, *_ in points})
   if len(numbers) > 1:
-    drawn['horizons'] = draw_with_intervals(
+    drawn['horizons'] = draw(
         {'': {model: tuple(zip(*points, strict=True)) for model, points in by_h.items()}},
         'horizon H (steps)', ylabel, title, x_ticks=numbers, reference=reference,
         lowest=_LOWEST[value])
@@ -93,7 +98,7 @@ def _comparable(rows, value):
   return (matrices if value == 'normalised_score' or len(shared) == 1 else {}), shared, steps
 
 
-def _draw_systems(rows):
+def _draw_systems(rows, draw):
   """One panel per system: the median over seeds and their range, against H or against steps.
 
   Runs of an environment's own length have no place on an axis of several H.
@@ -116,7 +121,7 @@ def _draw_systems(rows):
     against = {'xlabel': 'environment steps'}
   panels = {system: {model: _median_and_range(points(runs)) for model, runs in models.items()}
             for system, models in cells.items()}
-  return draw_with_intervals(
+  return draw(
       panels, ylabel=ylabel.removeprefix('IQM of the '), lowest=_LOWEST[value],
       title=(f'{_named(horizons[0])}: ' if len(horizons) == 1 else '')
       + f'median and range of {_seeds(rows)}', reference=reference, **against)
@@ -219,11 +224,13 @@ def _table(rows, horizon):
       if model != best:
         improvement = format(run_statistics.probability_of_improvement(
             matrices[model][..., 0], matrices[best][..., 0]), '.2f')
-    seeds = len({row['seed'] for row in found})
-    minutes = statistics.median(
-        run_statistics.at_step(row, last, 'wall_seconds') for row in found) / 60
+    seeds = _range([sum(row['system'] == system for row in found)
+                    for system in dict.fromkeys(row['system'] for row in found)])
+    seconds = [taken for row in found
+               if (taken := run_statistics.at_step(row, last, 'wall_seconds')) is not None]
+    minutes = f'{statistics.median(seconds) / 60:.1f}' if seconds else ''
     lines.append(f'| {model} | {" | ".join(entries)} | {aggregate} | {improvement} | {seeds} | '
-                 f'{minutes:.1f} |')
+                 f'{minutes} |')
   return '\n'.join(lines)
 
 
@@ -257,6 +264,21 @@ def _seeds(rows):
 
 def _count(number, noun):
   return f'{number} {noun}{"s" * (number > 1)}'
+
+
+def _range(numbers, noun=''):
+  """Such as '3 seeds', or '1 to 3 seeds'; without a noun the numbers alone."""
+  fewest, most = min(numbers), max(numbers)
+  text = _count(most, noun) if noun else f'{most}'
+  return text if fewest == most else f'{fewest} to {text}'
+
+
+def _systems(counts):
+  """Such as '8 systems' of {H: number}, or how many at each H."""
+  if len(set(counts.values())) == 1:
+    return _count(next(iter(counts.values())), 'system')
+  return ', '.join(f'{_count(number, "system")} at {_named(horizon)}'
+                   for horizon, number in counts.items())
 
 
 def _number(value):

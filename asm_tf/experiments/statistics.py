@@ -51,13 +51,20 @@ def common_steps(rows: list[dict]) -> list[int]:
 
   Of the other runs the nearest evaluations count (`at_step`): where episodes have no common length
   evaluations come some steps after they fall due, and runs may differ in their eval_interval.
+  A run that ended early counts, beyond its end, as one that is not finite.
   """
-  return min((row['env_steps'] for row in rows), key=lambda steps: steps[-1], default=[])
+  whole = [row for row in rows if not row.get('ended_early')] or rows
+  return min((row['env_steps'] for row in whole), key=lambda steps: steps[-1], default=[])
 
 
 def at_step(row: dict, step: int, value: str) -> float | None:
-  """The value of a row's curve at the evaluation nearest to an environment step."""
+  """The value of a row's curve at the evaluation nearest to an environment step.
+
+  None where it is not finite, and beyond the end of a run that ended early.
+  """
   steps = row['env_steps']
+  if row.get('ended_early') and step > steps[-1]:
+    return None
   return row[value][min(range(len(steps)), key=lambda i: abs(steps[i] - step))]
 
 
@@ -119,7 +126,10 @@ def _interquartile_mean(scores):
 
 
 def _estimates(matrices, measure):
-  """{name: (measure, lower ends, upper ends)} by rliable's stratified bootstrap."""
+  """{name: (measure, lower ends, upper ends)} by rliable's stratified bootstrap.
+
+  The ends are NaN where there is one seed.
+  """
   # Importing rliable takes seconds, and training has no need of it.
   from rliable import library
   found = {}
@@ -128,7 +138,9 @@ def _estimates(matrices, measure):
       np.random.seed(0)
       points, intervals = library.get_interval_estimates(
           {model: scores}, measure, reps=_REPETITIONS)
-      found[model] = (points[model], *intervals[model])
+      # One seed has no spread to draw from.
+      found[model] = (points[model], *(intervals[model] if len(scores) > 1 else
+                                       np.full_like(intervals[model], np.nan)))
   return found
 
 

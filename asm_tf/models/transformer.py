@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from asm_tf.errors import require_at_least
 from asm_tf.models.attention import batch_size_of, cache_block
+from asm_tf.models.gated_read_out import GatedReadOut
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.sequence_model import SequenceModel
 from asm_tf.models.transformer_stack import TransformerStack
@@ -11,19 +12,15 @@ from asm_tf.models.unrolling import Carry
 
 # The activations of so many steps fit the cache of a CPU core.
 _STEPS_AT_ONCE = 2000
+_MEMORY = 0.1  # of a gated read-out at the start, in units of H
 
 
 class Transformer(SequenceModel):
-  """Token t is a linear map of (initial state, action, time), plus a learned vector for t.
-
-  The last norm bounds what is read out: a state beyond those that were seen cannot be predicted,
-  and a policy that would have to go there sees no gain in it. A sum of predicted differences goes
-  on as it went so far. It is what an LSTM's cell and the slow modes of a state-space model do.
-  """
+  """Token t is a linear map of (initial state, action, time), plus a learned vector for t."""
 
   def __init__(self, normalizer: Normalizer, state_size: int, action_size: int,
                embedding_size: int = 72, num_layers: int = 2, num_heads: int = 3,
-               hidden_size: int = 64, dropout: float = 0.0, sum_differences: bool = False,
+               hidden_size: int = 64, dropout: float = 0.0, gated_read_out: bool = False,
                seed: int | None = None, dtype: str = 'float32'):
     """Builds the model and its weights.
 
@@ -36,30 +33,31 @@ class Transformer(SequenceModel):
       num_heads: see `TransformerStack`.
       hidden_size: see `TransformerStack`.
       dropout: see `TransformerStack`.
-      sum_differences: True reads out the differences of successive states, in units of their
-        spread, and sums them up; False reads out the states (the paper).
+      gated_read_out: True reads states out by a `GatedReadOut`, False by a linear map (the paper).
       seed: see `TransformerStack`.
       dtype: 'float32' or 'float64'.
     """
     require_at_least(1, embedding_size=embedding_size)
     super().__init__(name='transformer', dtype=dtype)
     self._normalizer = normalizer
-    self._sum_differences = sum_differences
     self._embedding = tf.keras.layers.Dense(embedding_size, dtype=dtype, name='embedding')
     self._positions = self.add_weight(
         name='positions', shape=[normalizer.horizon, embedding_size], dtype=dtype,
         initializer=tf.keras.initializers.RandomNormal(stddev=0.02))
     self._stack = TransformerStack(embedding_size, num_layers, num_heads, hidden_size, dropout,
                                    seed, dtype=dtype, name='stack')
-    self._read_out = tf.keras.layers.Dense(state_size, dtype=dtype, name='read_out')
+    self._gated = GatedReadOut(
+        state_size, max(2, _MEMORY * normalizer.horizon), name='read_out',
+        dtype=dtype) if gated_read_out else None
+    self._linear = None if gated_read_out else tf.keras.layers.Dense(
+        state_size, name='read_out', dtype=dtype)
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
   def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
-    read = self._read_out(self._stack(self._sequence(initial_state, actions), training=training))
-    if not self._sum_differences:
-      return self._normalizer.denormalize(read)
-    differences = self._normalizer.denormalize_difference(read)
-    return initial_state[:, None] + tf.cumsum(differences, 1)
+    x = self._stack(self._sequence(initial_state, actions), training=training)
+    z = self._gated(x, self._normalizer.normalize(initial_state)) if self._gated else (
+        self._linear(x))
+    return self._normalizer.denormalize(z)
 
   def microbatch_size(self, horizon: int) -> int:
     return max(1, _STEPS_AT_ONCE // horizon)
@@ -67,27 +65,23 @@ class Transformer(SequenceModel):
   def start(self, initial_state: tf.Tensor, horizon: int) -> Carry:
     self._require_positions(horizon)
     caches = self._stack.start(batch_size_of(initial_state), horizon)
-    return initial_state, initial_state, caches
+    return initial_state, self._normalizer.normalize(initial_state), caches
 
   def grow_cache(self, carry: Carry, steps: int) -> Carry:
-    initial_state, state, caches = carry
+    initial_state, z, caches = carry
     caches = self._stack.grow_cache(caches, steps)
     self._require_positions(caches[0][0].shape[2] + steps)  # the past, and what is to come
-    return initial_state, state, caches
+    return initial_state, z, caches
 
   def cache_block(self, horizon: int) -> int:
     return cache_block(horizon)
 
   def step(self, carry: Carry, action: tf.Tensor, t: tf.Tensor | int) -> tuple[tf.Tensor, Carry]:
-    initial_state, state, caches = carry
+    initial_state, z, caches = carry
     token = self._tokens(initial_state, action, t, self._positions[t])
     x, caches = self._stack.step(token, caches, t)
-    read = self._read_out(x)
-    if self._sum_differences:
-      state += self._normalizer.denormalize_difference(read)
-    else:
-      state = self._normalizer.denormalize(read)
-    return state, (initial_state, state, caches)
+    z = self._gated.step(x, z) if self._gated else self._linear(x)
+    return self._normalizer.denormalize(z), (initial_state, z, caches)
 
   def attention_maps(self, initial_state: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:
     """Attention weights of every layer and head.

@@ -1,6 +1,7 @@
 """Scores over training, over horizons and over runs, with their intervals."""
 
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 
 from matplotlib.figure import Figure
@@ -20,7 +21,8 @@ def styles(names: Iterable[str]) -> dict[str, dict]:
 
 def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title: str,
                         x_ticks: Sequence[float] | None = None, reference: float | None = None,
-                        lowest: float | None = None) -> Figure:
+                        lowest: float | None = None,
+                        look: dict[str, dict] | None = None) -> Figure:
   """Lines with shaded intervals, one panel per group, one legend for all; in rows of four if many.
 
   Args:
@@ -31,12 +33,14 @@ def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title
     title: of the figure.
     x_ticks: places of the ticks on a logarithmic x axis; None for a linear one.
     reference: height of a dashed line, such as the optimum's score.
-    lowest: the y axis ends here if not above; a few bad values would flatten all the others.
+    lowest: the y axis ends here if not above; a few bad values would flatten all the others. A
+      panel that goes on below says how far.
+    look: `styles` of the lines, where several pictures share them.
 
   Returns:
     A `matplotlib.figure.Figure`.
   """
-  look = styles(dict.fromkeys(name for lines in panels.values() for name in lines))
+  look = look or styles(dict.fromkeys(name for lines in panels.values() for name in lines))
   # A panel of a few lines needs no more than two inches.
   columns = 4 if len(panels) > 4 else 1
   rows = -(-len(panels) // columns)
@@ -64,8 +68,13 @@ def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title
       axis.set(xlabel=xlabel)
       axis.tick_params(labelbottom=True)
   if lowest is not None:
-    for axis in axes:
+    for axis, lines in zip(axes, panels.values(), strict=False):
       axis.set_ylim(bottom=max(axis.get_ylim()[0], lowest))
+      least = min((value for _, *bands in lines.values() for band in bands for value in band
+                   if math.isfinite(value)), default=lowest)
+      if least < lowest:
+        axis.annotate(f'down to {least:.2g}', (0.98, 0.04), xycoords='axes fraction', ha='right',
+                      fontsize=7, color='grey')
   figure.suptitle(title, fontsize=10)
   handles = {label: handle for axis in axes
              for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}

@@ -84,6 +84,7 @@ def draw_trajectory(system: Drawable, states: np.ndarray, actions: np.ndarray,
   if left_out:
     title += '\n' + ', '.join(left_out)
   axes[0].set_title(title, loc='left')
+  _label_controls(axes[-1], np.shape(actions)[1])
   _label(axes, state_names, own_names, optimal is not None)
   return figure
 
@@ -118,6 +119,14 @@ def _draw_steps(axis, times, values, is_reference):
       axis.stairs(column, times, baseline=None, color=colour, linewidth=1.6, zorder=2)
       axis.plot(middle[i::every], column[i::every], color=colour, marker=style.MARKERS[i],
                 markersize=3.5, linestyle='', zorder=2)
+
+
+def _label_controls(axis, count):
+  """Names several controls, whose colours are those of states."""
+  if count > 1:
+    shown = range(min(count, MAX_LINES))
+    axis.legend([axis.get_lines()[i] for i in shown], [f'control {i + 1}' for i in shown],
+                fontsize=8, frameon=False, ncols=min(3, count))
 
 
 def _label(axes, names, own_names, has_reference):

@@ -12,6 +12,7 @@ from asm_tf.errors import UserError, require_positive, require_sizes
 from asm_tf.models.normalizer import Normalizer
 
 LOG_STD_RANGE = (-5.0, 1.0)
+_LARGEST_ACTION = 0.999  # at whose atanh the likelihood of larger actions is taken
 
 
 class SquashedGaussianActor(tf.keras.Model):
@@ -75,3 +76,12 @@ def squashed_entropy(mean: tf.Tensor, log_std: tf.Tensor, noise: tf.Tensor) -> t
   log_jacobian = 2 * (math.log(2) - u - tf.math.softplus(-2 * u))
   gaussian = log_std + 0.5 * math.log(2 * math.pi * math.e)
   return tf.reduce_sum(gaussian + log_jacobian, -1)
+
+
+def log_likelihood(actions: tf.Tensor, mean: tf.Tensor, log_std: tf.Tensor) -> tf.Tensor:
+  """Returns log pi(a) [...] of actions [..., m] under a squashed Gaussian, in nats."""
+  actions = tf.clip_by_value(actions, -_LARGEST_ACTION, _LARGEST_ACTION)
+  u = tf.atanh(actions)
+  gaussian = (-0.5 * ((u - mean) * tf.exp(-log_std)) ** 2 - log_std
+              - 0.5 * math.log(2 * math.pi))
+  return tf.reduce_sum(gaussian - tf.math.log(1 - actions**2), -1)

@@ -124,7 +124,9 @@ class Recorder:
     with self._default_writer('train', 0):
       tf.summary.text('gin/operative_config', gin.markdown(gin.operative_config_str()))
     with self._default_writer('eval', 0):
-      hparams.hparams(hyperparameters(command_line or {}), trial_id=self._folder.path.name)
+      # TensorBoard averages runs of one trial: two sweeps may have runs of one name.
+      hparams.hparams(hyperparameters(command_line or {}),
+                      trial_id=str(self._folder.path.absolute()))
 
   def close(self) -> None:
     """Closes the bar and the event files."""

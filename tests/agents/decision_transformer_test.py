@@ -14,7 +14,6 @@ from tf_agents.trajectories import trajectory
 from asm_tf.agents.agent_setup import AgentSetup
 from asm_tf.agents.decision_transformer_agent import (
     DecisionTransformerAgent,
-    log_likelihood,
     make_decision_transformer_agent,
 )
 from asm_tf.agents.execution import Execution
@@ -26,6 +25,7 @@ from asm_tf.models.normalizer import Normalizer
 from asm_tf.policies.return_conditioned import ReturnConditionedPolicy
 from asm_tf.policies.returns_to_go import ReturnsToGo
 from asm_tf.policies.saved_policy import SavedPolicy
+from asm_tf.policies.squashed_gaussian import log_likelihood
 from asm_tf.replay.episode_accumulator import EpisodeAccumulator
 from asm_tf.systems.myriad.cancer_treatment import CancerTreatment
 from asm_tf.systems.registry import SYSTEMS

@@ -427,6 +427,36 @@ def test_a_run_in_training_has_no_last_words(tmp_path):
     assert set(found_runs.last_words(tmp_path)) == {'runs/one'}
 
 
+def test_a_run_that_died_or_is_at_work_does_not_shorten_the_others(tmp_path, monkeypatch):
+  found = {name: row(seed=seed, scores=scores) for seed, (name, scores) in enumerate((
+      ('whole', (0.0, 0.5, 1.0)), ('died', (0.0, 0.75)), ('at_work', (0.0,))))}
+  (tmp_path / 'sweep.lock').touch()
+  for name in found:
+    (tmp_path / 'runs' / name).mkdir(parents=True)
+    for file in ('run.json', 'lock', f'../{name}.log'):
+      (tmp_path / 'runs' / name / file).touch()
+  (tmp_path / 'runs' / 'whole' / 'summary.json').touch()
+  monkeypatch.setattr(found_runs, 'read_run', lambda folder: found[folder.name])
+  with locked(tmp_path / 'runs' / 'at_work' / 'lock'):
+    rows, failed = found_runs.read_runs(tmp_path)
+  assert [(run['seed'], run.get('ended_early', False)) for run in rows] == [(1, True), (0, False)]
+  assert set(failed) == {'runs/died', 'runs/at_work'}
+  matrices, _, steps = statistics.score_matrices(rows)
+  np.testing.assert_array_equal(steps, found['whole']['env_steps'])
+  np.testing.assert_array_equal(
+      matrices[statistics.label(rows[0])][:, 0], [[0, 0.5, 1], [0, 0.75, -np.inf]])
+
+
+def test_a_run_on_several_hosts_is_one_run(tmp_path, monkeypatch):
+  for name in ('run', 'run-worker-1', 'other-worker-1'):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / 'run.json').touch()
+  monkeypatch.setattr(found_runs, 'read_run', lambda folder: row(folder.name))
+  rows, failed = found_runs.read_runs(tmp_path)
+  assert [found['model'] for found in rows] == ['myriad_other-worker-1', 'myriad_run']
+  assert not failed
+
+
 def test_a_run_of_which_nothing_was_evaluated_is_not_finished(tmp_path):
   run = tmp_path / 'runs' / 'one'
   run.mkdir(parents=True)
@@ -483,6 +513,20 @@ def test_a_picture_against_h_shows_what_the_table_does():
           row('sac', horizon=20, scores=(0.0, 0.75)), row('sac', horizon=50, scores=(0.0, 0.5))]
   line = report.pictures(rows)['systems'].axes[0].lines[0]
   np.testing.assert_array_equal(line.get_xydata(), [[20, 0.25], [50, 0.5]])
+
+
+def test_a_picture_says_what_it_is_of():
+  rows = [row(model, system, horizon=horizon, seed=seed) for seed in range(2)
+          for horizon in (20, 50) for system in ('Harvest', 'Bacteria') for model in ('a', 'b')
+          if (model, system, horizon) != ('b', 'Harvest', 20) and (model, seed) != ('b', 1)]
+  drawn = report.pictures(rows)
+  title = drawn['horizons'].get_suptitle()
+  assert title.startswith('1 to 2 seeds, 1 system at H = 20, 2 systems at H = 50: interquartile')
+  colours = [{line.get_label(): line.get_color() for axis in picture.axes
+              for line in axis.get_lines() if line.get_label() in 'ab'}
+             for picture in drawn.values()]
+  assert all(found == colours[0] for found in colours)
+  assert '| b | 1.000 | 1.000 |' in report.tables(rows)
 
 
 def test_a_run_without_a_score_leaves_the_others_theirs():

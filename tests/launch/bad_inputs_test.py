@@ -179,6 +179,7 @@ FLAGS = [
     Case('evaluate', ('--run_dir={dir}/run', '--list'), 'list'),
     Case('evaluate', ('--run_dir={dir}/run', '--plot={dir}'), 'is a directory'),
     Case('evaluate', ('--run_dir={dir}/run', '--plot={dir}/no/x.png'), 'no directory'),
+    Case('evaluate', ('--run_dir={dir}/run', '--plot={dir}/x.gif'), 'ends with .png'),
     Case('evaluate', ('--run_dir={dir}/run', '--plot=/proc/x.png'), '/proc/x.png'),
     Case('evaluate', ('--run_dir={dir}/run', '--video={dir}/film.avi'), 'neither .gif nor .mp4'),
     Case('evaluate', ('--run_dir={dir}/run', '--video={dir}/film.gif'), 'draws no pictures'),

@@ -1,5 +1,7 @@
 """A binding that gin cannot read: the line says what was meant."""
 
+import signal
+
 import pytest
 
 from asm_tf import configurables  # noqa: F401  what gin knows
@@ -24,6 +26,24 @@ def test_the_line_says_what_is_meant(binding, meant, fresh_gin):
     command_line.parse_gin(['gin/gymnasium.gin'], [binding])
   assert meant in raised.value.message
   assert '\n' not in raised.value.message
+
+
+def test_a_run_whose_output_nobody_reads_is_not_finished(monkeypatch, tmp_path):
+  def main():
+    raise BrokenPipeError
+
+  with (tmp_path / 'out').open('w') as out:  # its descriptor is redirected
+    monkeypatch.setattr('sys.stdout', out)
+    assert command_line._guarded(main) == 128 + signal.SIGPIPE
+
+
+def test_files_that_a_binding_includes_are_looked_at(tmp_path, fresh_gin):
+  (tmp_path / 'own.gin').write_text('import trap\n')
+  loop = tmp_path / 'loop.gin'
+  loop.write_text(f"include '{loop}'\n")
+  for name, meant in (('own', '--allow_gin_imports'), ('loop', 'includes itself')):
+    with pytest.raises(UserError, match=meant):
+      command_line.parse_gin(['gin/myriad_lstm.gin'], [f"include '{tmp_path}/{name}.gin'"])
 
 
 def test_a_gin_file_without_its_flag_is_named(capsys):

@@ -133,18 +133,20 @@ def test_markov_forced_to_the_truth_is_a_step_from_every_true_state():
   assert not np.allclose(later, predicted[:, 0])  # time is an input
 
 
-def test_a_transformer_sums_differences_in_units_of_their_spread():
+def test_a_gated_read_out_moves_the_state_towards_its_target():
   states, actions = trajectories()
   normalizer = Normalizer(N, HORIZON, dtype=tf.float64)
   normalizer.update(states)
-  model = Transformer(normalizer, N, M, 6, 1, hidden_size=4, sum_differences=True, dtype='float64')
-  kernel, bias = model.get_layer('read_out').trainable_variables
-  kernel.assign(tf.zeros_like(kernel))
-  bias.assign(tf.ones_like(bias))
-  spread = np.std(np.diff(states, axis=1), (0, 1))
-  steps = np.arange(1, T + 1)[:, None]
+  model = Transformer(normalizer, N, M, 6, 1, hidden_size=4, gated_read_out=True, dtype='float64')
+  *gate, kernel, bias = model.get_layer('read_out').trainable_variables
+  for variable in (gate[0], kernel):
+    variable.assign(tf.zeros_like(variable))
+  np.testing.assert_allclose(gate[1], -np.log(2))  # of two steps
+  bias.assign([5.0, -7.0])
+  left = (2 / 3) ** np.arange(1, T + 1)[:, None]  # of the way to the target
+  target = normalizer.denormalize(tf.constant([5.0, -7.0], tf.float64))
   np.testing.assert_allclose(
-      model(states[:, 0], actions), states[:, :1] + steps * spread, rtol=1e-3)
+      model(states[:, 0], actions), left * states[:, :1] + (1 - left) * target, rtol=1e-9)
 
 
 def test_markov_adds_a_difference_to_the_state():

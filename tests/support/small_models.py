@@ -43,9 +43,9 @@ def transformer(normalizer, n, m, width, layers):
   return Transformer(normalizer, n, m, 3 * width, layers, 3, 2 * width, **F64)
 
 
-def transformer_of_differences(normalizer, n, m, width, layers):
+def gated_transformer(normalizer, n, m, width, layers):
   return Transformer(
-      normalizer, n, m, 3 * width, layers, 3, 2 * width, sum_differences=True, **F64)
+      normalizer, n, m, 3 * width, layers, 3, 2 * width, gated_read_out=True, **F64)
 
 
 def state_space(normalizer, n, m, width, layers):
@@ -64,7 +64,7 @@ def history(core):
 
 
 MODELS = {'RNN': rnn, 'LSTM': lstm, 'SelfAttention': self_attention, 'Transformer': transformer,
-          'TransformerOfDifferences': transformer_of_differences,
+          'GatedTransformer': gated_transformer,
           'StateSpace': state_space, 'Markov': markov, 'HistoryLSTM': history(lstm),
           'HistoryTransformer': history(transformer)}
 every_model = pytest.mark.parametrize('make', MODELS.values(), ids=list(MODELS))

@@ -28,8 +28,10 @@ def table(rows: list[dict]) -> str:
     cosines, errors = _values(found, 'cosine'), _values(found, 'relative_error')
     if not cosines:
       return 'not finite'
-    error = f'{statistics.median(errors):.2g}' if errors else 'overflows'
-    return f'{statistics.median(cosines):.4f} ({min(cosines):.4f} of {len(found)}), {error}'
+    error = f'{statistics.median(errors):.2g}' if len(errors) == len(found) else 'overflows'
+    entry = f'{statistics.median(cosines):.4f} ({min(cosines):.4f} of {len(cosines)}), {error}'
+    lost = len(found) - len(cosines)
+    return f'{entry}; not finite in {lost} more' if lost else entry
 
   return markdown_table(last, column, entry)
 

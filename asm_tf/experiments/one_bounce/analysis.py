@@ -15,7 +15,9 @@ def table(rows: list[dict]) -> str:
     errors = [row['rms_error'] for row in found if row['rms_error'] is not None]
     if not errors:
       return 'not finite'
-    return f'{statistics.median(errors):.3g} ({min(errors):.2g} - {max(errors):.2g})'
+    entry = f'{statistics.median(errors):.3g} ({min(errors):.2g} - {max(errors):.2g})'
+    lost = len(found) - len(errors)
+    return f'{entry}; not finite in {lost} more' if lost else entry
 
   return markdown_table(
       rows, lambda horizon: f'H = {horizon}: median (range over seeds)', entry)
