@@ -454,6 +454,13 @@ _TABLE = {
          'agents/decision_transformer_test.py'
          '::test_an_action_depends_on_what_comes_before_it_and_nothing_else'),
     ],
+    'models/gated_read_out.py': [
+        ('steps composed backwards', 'second[0] * first[1] + second[1]',
+         'first[0] * second[1] + first[1]', 'models/sequence_model_contract_test.py'
+         '::test_call_equals_unrolled_step_at_every_length[GatedTransformer]'),
+        ('a memory that begins short', '-math.log(memory)', 'math.log(memory)',
+         'models/world_models_test.py'
+         '::test_a_gated_read_out_moves_the_state_towards_its_target')],
     'models/history.py': [
         ('teacher forcing shows the future', 'self._pair(states[:, :-1], actions)',
          'self._pair(states[:, 1:], actions)', 'models/world_models_test.py'

@@ -12,9 +12,10 @@ class GatedReadOut(tf.keras.layers.Layer):
 
       z_{t+1} = (1 - g_t) z_t + g_t c_t,   g_t = sigmoid(W_g x_t + b_g),   c_t = W_c x_t + b_c
 
-  A transformer's last norm bounds c_t: read out alone, a state beyond those of the data is never
-  predicted, and a policy that would have to go there sees no gain in it. A state that moves goes on
-  beyond them. A plain sum of differences does too, but never forgets an error.
+  It is an LSTM's cell at the end of a transformer. Towards a target that lies far off, states go on
+  as they went, beyond those of the data, where a linear read-out levels off and a policy sees no
+  gain in going there; they stay within the range of c_t. A plain sum of differences goes on too,
+  but never forgets an error, and policies learn to exploit that.
   """
 
   def __init__(self, size: int, memory: float, **kwargs: Any):
@@ -22,7 +23,7 @@ class GatedReadOut(tf.keras.layers.Layer):
 
     Args:
       size: n.
-      memory: steps; g_t begins at 1 / (1 + memory).
+      memory: steps; b_g begins at -log(memory), at which g is 1 / (1 + memory).
       **kwargs: name and dtype of the Keras layer.
     """
     super().__init__(**kwargs)

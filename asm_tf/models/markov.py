@@ -15,7 +15,7 @@ class Markov(SequenceModel):
 
   The paper's f is measured in units of the states. Over H steps the differences of a smooth system
   are about H times smaller, and Adam learns such small targets badly; in units of their own spread
-  (as Nagabandi et al., 2018, have them) they are as easy at every horizon.
+  (as Nagabandi et al., 2018, have them, who also subtract the mean) they are of one size at all.
 
   The model has no memory, and knows by its time features alone when to do what it does at a single
   step: at H = 500 it is given waves of four more octaves than the policy and the sequence models

@@ -3,7 +3,7 @@
 States differ in scale by 10^4 between systems, and time runs to 500: without normalisation
 a policy saturates at its first update. Optimal controls jump from one step to the next at
 the start, at the end and at a switch, which a network that is given only t / H is slow to
-learn. Time is given as t / H and as sin and cos of 2^k pi t / H for several k.
+learn. Time is given as 2 t / H - 1 and as sin and cos of 2^k pi t / H for several k.
 """
 
 import copy
@@ -34,7 +34,7 @@ class Normalizer(tf.Module):
     Args:
       state_size: n.
       horizon: H, the step that time is scaled by.
-      enabled: True scales states, time and returns; False leaves them as they are, as in the
+      enabled: True scales states and time; False leaves them as they are, as in the
         paper.
       dtype: of the running moments.
       margin: how far imagined states may leave the range that was observed, in units of its

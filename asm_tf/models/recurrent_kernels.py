@@ -185,8 +185,8 @@ def _weight_gradient(inputs, dz):
 def _reader(*arrays):
   """The function t -> x[t] of each array x [T, B, u].
 
-  A TPU is given one array: XLA lays narrow ones out with time innermost, and a loop then reads
-  the whole of each of them at every step.
+  An accelerator is given one array: a TPU's XLA lays narrow ones out with time innermost, and a
+  loop then reads the whole of each of them at every step.
   """
   if not has_accelerator():
     return lambda t: [x[t] for x in arrays]

@@ -46,17 +46,16 @@ class Transformer(SequenceModel):
         initializer=tf.keras.initializers.RandomNormal(stddev=0.02))
     self._stack = TransformerStack(embedding_size, num_layers, num_heads, hidden_size, dropout,
                                    seed, dtype=dtype, name='stack')
-    self._gated = GatedReadOut(
-        state_size, max(2, _MEMORY * normalizer.horizon), name='read_out',
-        dtype=dtype) if gated_read_out else None
-    self._linear = None if gated_read_out else tf.keras.layers.Dense(
-        state_size, name='read_out', dtype=dtype)
+    self._is_gated = gated_read_out
+    self._read_out = (
+        GatedReadOut(state_size, max(2, _MEMORY * normalizer.horizon), name='read_out', dtype=dtype)
+        if gated_read_out else tf.keras.layers.Dense(state_size, name='read_out', dtype=dtype))
     self(tf.zeros([1, state_size], dtype), tf.zeros([1, 1, action_size], dtype))
 
   def call(self, initial_state: tf.Tensor, actions: tf.Tensor, training: bool = False) -> tf.Tensor:
     x = self._stack(self._sequence(initial_state, actions), training=training)
-    z = self._gated(x, self._normalizer.normalize(initial_state)) if self._gated else (
-        self._linear(x))
+    z = (self._read_out(x, self._normalizer.normalize(initial_state)) if self._is_gated else
+         self._read_out(x))
     return self._normalizer.denormalize(z)
 
   def microbatch_size(self, horizon: int) -> int:
@@ -80,7 +79,7 @@ class Transformer(SequenceModel):
     initial_state, z, caches = carry
     token = self._tokens(initial_state, action, t, self._positions[t])
     x, caches = self._stack.step(token, caches, t)
-    z = self._gated.step(x, z) if self._gated else self._linear(x)
+    z = self._read_out.step(x, z) if self._is_gated else self._read_out(x)
     return self._normalizer.denormalize(z), (initial_state, z, caches)
 
   def attention_maps(self, initial_state: tf.Tensor, actions: tf.Tensor) -> tf.Tensor:

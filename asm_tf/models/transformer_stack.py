@@ -37,7 +37,8 @@ class TransformerStack(tf.keras.layers.Layer):
       num_heads: of attention.
       hidden_size: width of the MLPs.
       dropout: rate, in steps of 1/256, on the tokens and on what each branch adds, in training
-        only; GPT-2 drops attention weights too, this does not.
+        only; GPT-2 drops attention weights too, this does not. Microbatches, which draw from one
+        generator, then run one after the other.
       seed: of the dropout; None takes one from TensorFlow's global seed, as weights do.
       **kwargs: name and dtype of the Keras layer.
 

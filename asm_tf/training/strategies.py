@@ -109,6 +109,8 @@ def _cluster():
   try:
     config = json.loads(text)
     workers = config['cluster']['worker']
+    if set(config['cluster']) != {'worker'}:
+      raise ValueError('its tasks are to be workers, a chief too')
     if not isinstance(workers, list):
       raise TypeError(f'worker is {workers!r}')
     if config['task']['type'] != 'worker' or not 0 <= config['task']['index'] < len(workers):

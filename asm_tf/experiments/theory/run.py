@@ -52,13 +52,16 @@ def run(cell: dict) -> list[dict]:
   horizons = [horizon for horizon in _HORIZONS if horizon <= longest]
   if cell['model'] == 'M-RNN':
     model, size = TrueDynamics(DoublePendulum(longest, tf.float64)), 4
-    theta = generator.uniform(-1, 1)  # the angle that it swings from
+    theta = generator.uniform(-1, 1)  # it swings from the angle pi tanh(theta)
   else:
     model, size, theta = _make_model(cell['model'], generator, longest), _STATE_SIZE, 0.0
   actor = ConstantActor(_ACTION_SIZE, theta)
+  noise = np.zeros([1, longest, _ACTION_SIZE])
+  if cell['model'] == 'Attention':  # to equal tokens it attends equally, whatever its weights
+    noise = generator.normal(size=noise.shape)
   logs = tf.function(lambda: log_policy_gradient_norms(
       model, lambda s, a, t: tf.reduce_sum(s, -1), actor, tf.zeros([1, size], tf.float64),
-      tf.zeros([1, longest, _ACTION_SIZE], tf.float64), horizons), autograph=False)().numpy()
+      tf.constant(noise), horizons), autograph=False)().numpy()
   return [{'horizon': horizon, 'log_gradient_norm': float(log)}
           for horizon, log in zip(horizons, logs, strict=True)]
 
