@@ -159,13 +159,13 @@ def test_exploration_draws_from_the_models_gaussian():
   assert scipy.stats.kstest(draws[:, 0], 'norm').pvalue > 1e-3
 
 
-def trainer(system=None, **arguments):
+def trainer(system=None, jit_compile=False, **arguments):
   tf.keras.utils.set_random_seed(0)
   make_agent = functools.partial(
       make_decision_transformer_agent, model=functools.partial(
           DecisionTransformer, context_size=8, embedding_size=12, hidden_size=16), **arguments)
   return Trainer(system or CancerTreatment(20), make_agent, 0,
-                 Execution(jit_compile=False), warmup_steps=40, batch_size=8)
+                 Execution(jit_compile=jit_compile), warmup_steps=40, batch_size=8)
 
 
 @pytest.mark.parametrize('target_score', [1.0, 2.0])
@@ -230,11 +230,12 @@ def test_a_restored_run_goes_on_to_the_same_bits(tmp_path):
       one.iterate()
     return [variable.numpy() for variable in one.variables]
 
-  trained = trainer()
+  # Outside XLA TensorFlow adds up the gradients of the positions in any order.
+  trained = trainer(jit_compile=True)
   while trained.env_steps < 60:
     trained.iterate()
   Checkpointer(trained, tmp_path, Workers(None)).save(0.0, rows=0)
-  expected, restored = finish(trained), trainer()
+  expected, restored = finish(trained), trainer(jit_compile=True)
   assert Checkpointer(restored, tmp_path, Workers(None)).restore(rows=0) == 0.0
   for value, other in zip(finish(restored), expected, strict=True):
     np.testing.assert_array_equal(value, other)
@@ -257,8 +258,8 @@ def test_the_policy_is_likely_and_as_random_as_it_is_asked_to_be():
   of_loss, of_entropy = (tape.gradient(x, model.trainable_variables) for x in (loss, entropy))
   for parts in zip(found, of_loss, of_entropy, strict=True):
     gradient, by_loss, by_entropy = map(tf.convert_to_tensor, parts)
-    np.testing.assert_allclose(gradient, by_loss - 1000 * by_entropy, rtol=1e-3, atol=1)
-    assert np.max(np.abs(1000 * by_entropy)) > 100
+    np.testing.assert_allclose(gradient, by_loss - 1000 * by_entropy, rtol=1e-3, atol=0.1)
+    assert np.max(np.abs(1000 * by_entropy)) > 10
   for entropy, sign in ((-M + 0.5, -1), (-M - 0.5, 1)):  # beta is -m
     before = agent._log_temperature.numpy()
     agent._apply_gradients([(loss, tf.constant(entropy), found)])
