@@ -44,7 +44,8 @@ def pictures(rows: list[dict]) -> dict[str, Figure]:
   draw = functools.partial(draw_with_intervals, look=look)
   curves, profiles = {}, {}
   by_h: dict[str, list[tuple]] = {}
-  num_systems, num_seeds = {}, []
+  num_systems: dict[int | None, int] = {}
+  num_seeds: list[int] = []
   for horizon, found in by_horizon(rows).items():
     matrices, shared, steps = _comparable(found, value)
     if not matrices:
