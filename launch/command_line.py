@@ -166,14 +166,20 @@ def _is_from_gin(error):
 
 def _parse(main, argv):
   if any(argument in help.ASKS_FOR_HELP for argument in argv[1:]):
-    sys.exit(_guarded(lambda: print(help.help_text(main), flush=True)))
+    sys.exit(_shown(lambda: help.help_text(main)))
   if '--list' in argv[1:] and 'gin_file' in flags.FLAGS:
-    sys.exit(_guarded(lambda: print(help.listing(), flush=True)))
+    sys.exit(_shown(help.listing))
   try:
     return flags.FLAGS(argv)
   except flags.Error as error:
     _complain(f'{error} (--help lists the flags)')
     sys.exit(2)
+
+
+def _shown(text):
+  """Prints a text; a reader may stop where it has seen enough."""
+  code = _guarded(lambda: print(text(), flush=True))
+  return 0 if code == _NOT_READ else code
 
 
 def require_writable(flag: str, path: pathlib.Path) -> None:
@@ -254,7 +260,7 @@ def _guarded(main, arguments=(), names=()):
     how = ' with --root_dir and --resume' if 'resume' in flags.FLAGS else ''
     _complain(f'interrupted; what was saved is kept: the same command{how} goes on.')
     return _INTERRUPTED
-  except BrokenPipeError:  # the reader, `head` for example, has seen enough; a run is not finished
+  except BrokenPipeError:  # the reader, `head` for example, is gone, and work may be unfinished
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return _NOT_READ
 

@@ -7,8 +7,10 @@
 
 import importlib.metadata
 import json
+import os
 import pathlib
 import sys
+import tempfile
 from collections.abc import Sequence
 
 import numpy as np
@@ -90,7 +92,8 @@ def rounded(system: System, best: Optimum) -> tuple[np.ndarray, float]:
 def save_row(path: pathlib.Path, name: str, horizon: int, row: dict) -> None:
   """Puts `better_of` the stored row and this one into the table, which is written in one step."""
   row = row | {'command': origin.command(), 'versions': _versions()}
-  with locked(path.with_suffix('.lock')):  # another command may be saving another row
+  # Another command may be saving another row. The lock is none of the package's files.
+  with locked(pathlib.Path(tempfile.gettempdir(), f'asm_tf-{os.getuid()}-{path.name}.lock')):
     table = json.loads(path.read_text(encoding='utf-8')) if path.exists() else {'systems': {}}
     rows = table['systems'].setdefault(name, {})
     rows[str(horizon)] = better_of(rows.get(str(horizon)), row)

@@ -21,7 +21,7 @@ from asm_tf.replay.padded_episode_accumulator import PaddedEpisodeAccumulator
 from asm_tf.systems.system import System
 
 _STOCHASTIC_EPISODES = 32
-_STEPS_AT_ONCE = 32  # between two looks whether all episodes have ended
+_ROWS_AT_ONCE = 32  # between two looks whether all episodes have ended
 
 
 class Evaluation(NamedTuple):
@@ -85,7 +85,7 @@ class Evaluator:
     # Copies whose episodes end early run on, unobserved, until the first of each has ended.
     self._driver = DynamicEpisodeDriver(
         env, self.policy, [self._accumulator], num_episodes=copies * (1 if is_fixed else rows))
-    self._is_fixed = is_fixed
+    self._is_fixed, self._rows_at_once = is_fixed, min(_ROWS_AT_ONCE, rows)
     self._run = tf.function(self._roll_out, autograph=False)
 
   def evaluate(self) -> Evaluation:
@@ -112,6 +112,6 @@ class Evaluator:
       self._driver.run()
       return self._accumulator.latest()
     self._accumulator.restart()
-    go_on = functools.partial(self._driver.run, maximum_iterations=_STEPS_AT_ONCE)
+    go_on = functools.partial(self._driver.run, maximum_iterations=self._rows_at_once)
     tf.while_loop(lambda *_: ~self._accumulator.is_complete, go_on, go_on())
     return self._accumulator.latest()

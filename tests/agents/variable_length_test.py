@@ -56,7 +56,7 @@ small_sac = functools.partial(
 
 
 @pytest.mark.parametrize('time_aware', [False, True])
-@pytest.mark.parametrize('make', [quick_asm, small_sac])
+@pytest.mark.parametrize('make', [small_windows, small_sac])
 def test_only_an_agent_with_a_last_step_sees_the_step(make, time_aware):
   trainer = Trainer(GymnasiumSystem(H, CORRIDOR, time_aware=time_aware), make, 0, eager())
   now = trainer.env.reset()

@@ -39,7 +39,7 @@ def test_every_curve_has_a_description(file, more, tmp_path):
   start = plugin_data_pb2.HParamsPluginData.FromString(
       events.SummaryMetadata('_hparams_/session_start_info').plugin_data.content
   ).session_start_info
-  assert start.group_name == 'run'
+  assert start.group_name == str(tmp_path / 'run')
   assert start.hparams['seed'].number_value == 3
   assert start.hparams['Trainer.batch_size'].number_value == 4
 
