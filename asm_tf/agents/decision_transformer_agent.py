@@ -104,11 +104,13 @@ class DecisionTransformerAgent(tf_agent.TFAgent):
   def _windows(self, experience):
     """K steps of each episode from a random one on, and noise for the entropy estimate.
 
-    Any step may be the first, as in Zheng et al.; what lies beyond the episode weighs nothing.
+    Any step may be the first, as in Zheng et al.; what lies beyond the episode weighs nothing. An
+    episode of no more than K steps is taken whole, as the policy sees it.
     """
     batch, steps = experience.reward.shape[0], self.model.context_size
     to_go = tf.cumsum(experience.reward[:, :-1], 1, reverse=True)  # of what was reached
-    begin = self._sampling.uniform([batch], maxval=self._horizon, dtype=tf.int32)
+    begins = self._horizon if steps < self._horizon else 1
+    begin = self._sampling.uniform([batch], maxval=begins, dtype=tf.int32)
     t = begin[:, None] + tf.range(steps)  # [B, K]
     weights, t = mask_weights(t < self._horizon), tf.minimum(t, self._horizon - 1)
     states, actions = experience.observation[:, :-1, :-1], experience.action[:, :-1]

@@ -9,7 +9,6 @@ the same transformer layers as the world model of that name.
 import tensorflow as tf
 
 from asm_tf.errors import require_at_least
-from asm_tf.models.layer_norm import LayerNorm
 from asm_tf.models.normalizer import Normalizer
 from asm_tf.models.transformer_stack import TransformerStack
 
@@ -47,7 +46,6 @@ class DecisionTransformer(tf.keras.Model):
     self._positions = self.add_weight(
         name='positions', shape=[normalizer.horizon, embedding_size],
         initializer=tf.keras.initializers.RandomNormal(stddev=0.02))
-    self._token_norm = LayerNorm(name='token_norm')  # of three scales
     self._stack = TransformerStack(embedding_size, num_layers, num_heads, hidden_size, dropout,
                                    seed, name='stack')
     self._head = tf.keras.layers.Dense(2 * action_size, name='head')
@@ -73,8 +71,8 @@ class DecisionTransformer(tf.keras.Model):
     tokens = tf.stack([  # [B, L, 3, size]
         embed(part) + positions
         for embed, part in zip(self._embeddings, inputs, strict=True)], 2)
-    sequence = tf.reshape(tokens, [-1, 3 * tokens.shape[1], tokens.shape[3]])
-    x = self._stack(self._token_norm(sequence), training=training)
+    x = self._stack(tf.reshape(tokens, [-1, 3 * tokens.shape[1], tokens.shape[3]]),
+                    training=training)
     at_states = tf.reshape(x, [-1, *tokens.shape[1:]])[:, :, 1]
     mean, raw = tf.split(self._head(at_states), 2, -1)
     low, high = LOG_STD_RANGE
