@@ -52,3 +52,8 @@ def markdown_table(rows: list[dict], column: Callable[[int], str],
 def rows_of(rows: list[dict], model: str, horizon: int) -> list[dict]:
   """Returns the rows of one model and horizon."""
   return [row for row in rows if (row['model'], row['horizon']) == (model, horizon)]
+
+
+def not_finite_in(count: int) -> str:
+  """Returns what an entry of a table adds for so many seeds that it leaves out, if any."""
+  return f'; not finite in {count} more' if count else ''

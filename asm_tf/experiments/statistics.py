@@ -135,12 +135,14 @@ def _estimates(matrices, measure):
   found = {}
   with _numpy_state_kept(), np.errstate(invalid='ignore'):  # between two -inf
     for model, scores in matrices.items():
+      if len(scores) == 1:  # no spread to draw from
+        points = measure(scores)
+        found[model] = points, *np.full([2, *points.shape], np.nan)
+        continue
       np.random.seed(0)
       points, intervals = library.get_interval_estimates(
           {model: scores}, measure, reps=_REPETITIONS)
-      # One seed has no spread to draw from.
-      found[model] = (points[model], *(intervals[model] if len(scores) > 1 else
-                                       np.full_like(intervals[model], np.nan)))
+      found[model] = points[model], *intervals[model]
   return found
 
 

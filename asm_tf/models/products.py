@@ -18,9 +18,10 @@ _lower_dtype = None
 def set_product_dtype(name: str) -> None:
   """Chooses the precision of whatever is traced from now on: 'float32' or 'bfloat16'.
 
-  float32 leaves everything as it is, products of float64 models too: on a GPU these are TF32's
-  unless tf.config.experimental.enable_tensor_float_32_execution(False) is called, on a TPU
-  operands are rounded to bfloat16.
+  float32 leaves everything as it is, products of float64 models too. TensorFlow's own float32
+  products are TF32's on a GPU, unless one calls
+  tf.config.experimental.enable_tensor_float_32_execution(False), and on a TPU their operands are
+  rounded to bfloat16.
   """
   global _lower_dtype
   if name not in _DTYPES:

@@ -69,15 +69,20 @@ def draw_with_intervals(panels: dict[str, dict], xlabel: str, ylabel: str, title
       axis.tick_params(labelbottom=True)
   if lowest is not None:
     for axis, lines in zip(axes, panels.values(), strict=False):
-      axis.set_ylim(bottom=max(axis.get_ylim()[0], lowest))
-      least = min((value for _, *bands in lines.values() for band in bands for value in band
-                   if math.isfinite(value)), default=lowest)
-      if least < lowest:
-        axis.annotate(f'down to {least:.2g}', (0.98, 0.04), xycoords='axes fraction', ha='right',
-                      fontsize=7, color='grey')
+      _end_at(lowest, axis, lines)
   figure.suptitle(title, fontsize=10)
   handles = {label: handle for axis in axes
              for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)}
   figure.legend(handles.values(), handles.keys(), loc='outside lower center', frameon=False,
                 ncols=min(4, len(handles)), fontsize=8)
   return figure
+
+
+def _end_at(lowest, axis, lines):
+  """Ends a panel at `lowest`, and says how far down its lines and intervals go on."""
+  axis.set_ylim(bottom=max(axis.get_ylim()[0], lowest))
+  least = min((value for _, *bands in lines.values() for band in bands for value in band
+               if math.isfinite(value)), default=lowest)
+  if least < lowest:
+    axis.annotate(f'down to {least:.2g}', (0.98, 0.04), xycoords='axes fraction', ha='right',
+                  fontsize=7, color='grey')

@@ -4,7 +4,7 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from asm_tf.experiments.figure import markdown_table, rows_of
+from asm_tf.experiments.figure import markdown_table, not_finite_in, rows_of
 from asm_tf.plots.scores import styles
 from asm_tf.plots.style import new_figure
 
@@ -30,8 +30,7 @@ def table(rows: list[dict]) -> str:
       return 'not finite'
     error = f'{statistics.median(errors):.2g}' if len(errors) == len(found) else 'overflows'
     entry = f'{statistics.median(cosines):.4f} ({min(cosines):.4f} of {len(cosines)}), {error}'
-    lost = len(found) - len(cosines)
-    return f'{entry}; not finite in {lost} more' if lost else entry
+    return entry + not_finite_in(len(found) - len(cosines))
 
   return markdown_table(last, column, entry)
 

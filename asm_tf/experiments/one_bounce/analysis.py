@@ -4,7 +4,7 @@ import statistics
 
 from matplotlib.figure import Figure
 
-from asm_tf.experiments.figure import markdown_table
+from asm_tf.experiments.figure import markdown_table, not_finite_in
 from asm_tf.plots.scores import styles
 from asm_tf.plots.style import REFERENCE, new_figure
 
@@ -16,8 +16,7 @@ def table(rows: list[dict]) -> str:
     if not errors:
       return 'not finite'
     entry = f'{statistics.median(errors):.3g} ({min(errors):.2g} - {max(errors):.2g})'
-    lost = len(found) - len(errors)
-    return f'{entry}; not finite in {lost} more' if lost else entry
+    return entry + not_finite_in(len(found) - len(errors))
 
   return markdown_table(
       rows, lambda horizon: f'H = {horizon}: median (range over seeds)', entry)
